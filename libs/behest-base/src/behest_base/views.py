@@ -1,0 +1,105 @@
+"""What a client knows of a thread besides what the gateway holds: what waits to go out, and the turn just recorded."""
+
+from __future__ import annotations
+
+import threading
+from collections import OrderedDict
+from collections.abc import Mapping, Sequence
+from typing import Any, Final
+
+from behest_base.turns import text_of
+
+__all__ = ["ThreadView", "Views"]
+
+MAX_VIEWS: Final = 10_000
+
+Message = Mapping[str, Any]
+
+
+class ThreadView:
+    """One user's thread as this client sees it. There is no endpoint that writes a message: a turn is written by its call.
+
+    Attributes:
+        pending: User messages that the thread doesn't hold yet; they go out with the next call in it, once.
+        recorded: The last turn that a call of this client recorded in the thread: what was sent, then the reply.
+        turns_recorded: How many calls of this client were completed in the thread.
+    """
+
+    def __init__(self) -> None:
+        """Know nothing yet."""
+        self._lock = threading.Lock()
+        self.pending: tuple[dict[str, Any], ...] = ()
+        self.recorded: tuple[dict[str, Any], ...] = ()
+        self.turns_recorded = 0
+
+    def add_pending(self, messages: Sequence[Message]) -> None:
+        """Keep user messages for the next call in the thread."""
+        with self._lock:
+            self.pending = (*self.pending, *(dict(message) for message in messages))
+
+    def remove_pending(self, index: int) -> dict[str, Any]:
+        """Take back a message that has not gone out, and return it.
+
+        Raises:
+            IndexError: There is none at this position.
+        """
+        with self._lock:
+            rest = list(self.pending)
+            removed = rest.pop(index)
+            self.pending = tuple(rest)
+            return removed
+
+    def clear(self) -> None:
+        """Forget everything, as after the thread was deleted."""
+        with self._lock:
+            self.pending = self.recorded = ()
+
+    def begin(self, sent: Sequence[Message]) -> None:
+        """Note that the gateway took these messages: those that were pending are the thread's now."""
+        with self._lock:
+            gone = [_key(message) for message in sent]
+            rest: list[dict[str, Any]] = []
+            for message in self.pending:
+                if _key(message) in gone:
+                    gone.remove(_key(message))
+                else:
+                    rest.append(message)
+            self.pending = tuple(rest)
+            self.recorded = tuple(dict(message) for message in sent)
+
+    def finish(self, sent: Sequence[Message], reply: Message | None) -> None:
+        """Note the reply that ended the turn, as far as it came."""
+        with self._lock:
+            self.recorded = tuple(dict(message) for message in (*sent, *([reply] if reply else ())))
+            self.turns_recorded += 1
+
+
+class Views:
+    """The views of a client, by user and thread; the longest unused are forgotten, but none with messages pending."""
+
+    def __init__(self, limit: int = MAX_VIEWS) -> None:
+        """Keep up to `limit` views."""
+        self._lock = threading.Lock()
+        self._limit = limit
+        self._views: OrderedDict[tuple[str, str], ThreadView] = OrderedDict()
+
+    def of(self, user_id: str, thread_id: str) -> ThreadView:
+        """Return the view of a user's thread."""
+        key = (user_id, thread_id)
+        with self._lock:
+            view = self._views.get(key)
+            if view is None:
+                view = self._views[key] = ThreadView()
+                self._forget(key)
+            self._views.move_to_end(key)
+            return view
+
+    def _forget(self, newest: tuple[str, str]) -> None:
+        if len(self._views) > self._limit:
+            old = next((key for key, view in self._views.items() if not view.pending and key != newest), None)
+            if old is not None:
+                del self._views[old]
+
+
+def _key(message: Message) -> tuple[Any, str]:
+    return message.get("role"), text_of(message.get("content")).strip()
