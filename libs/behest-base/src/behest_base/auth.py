@@ -36,9 +36,7 @@ class BehestAuth(httpx.Auth):
     def __new__(cls, *_args: Any, **_kwargs: Any) -> Self:
         """Make an instance that httpx2 takes as its own too, once httpx2 has been imported."""
         # Not imported here: it costs tens of milliseconds, and few use it.
-        return super().__new__(
-            cast("type[Self]", _with_httpx2(cls)) if "httpx2" in sys.modules else cls
-        )
+        return super().__new__(cast("type[Self]", _with_httpx2(cls)) if "httpx2" in sys.modules else cls)
 
     def __init__(self, pool: TokenPool, origin: Origin, identify: Callable[[], Identity]) -> None:
         """Attach the pool's tokens to requests to `origin`, for whom `identify` says."""

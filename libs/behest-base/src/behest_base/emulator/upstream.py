@@ -1,0 +1,72 @@
+"""A real OpenAI-compatible server behind the emulator, instead of the built-in model."""
+
+from __future__ import annotations
+
+from collections.abc import AsyncIterator
+from typing import TYPE_CHECKING, Any, Final
+
+import httpx
+
+from behest_base.emulator.refusals import Refusal
+
+if TYPE_CHECKING:
+    from behest_base.emulator.controls import Controls
+
+__all__ = ["complete", "stream"]
+
+TIMEOUT_SECONDS: Final = 300.0
+
+
+async def complete(gateway: Controls, asked: dict[str, Any]) -> dict[str, Any]:
+    """Ask the server for a completion.
+
+    Raises:
+        Refusal: It can't be reached, or answers with an error.
+    """
+    try:
+        async with httpx.AsyncClient(timeout=TIMEOUT_SECONDS) as client:
+            response = await client.send(_request(client, gateway, asked))
+    except httpx.TransportError as error:
+        raise _unreachable(error) from error
+    _check(response)
+    completion: dict[str, Any] = response.json()
+    return completion
+
+
+async def stream(gateway: Controls, asked: dict[str, Any]) -> AsyncIterator[bytes]:
+    """Pass the server's event stream through, line by line.
+
+    Raises:
+        Refusal: It can't be reached, or answers with an error.
+    """
+    try:
+        async with httpx.AsyncClient(timeout=TIMEOUT_SECONDS) as client:
+            response = await client.send(_request(client, gateway, asked), stream=True)
+            if response.is_error:
+                await response.aread()
+            _check(response)
+            async for line in response.aiter_lines():
+                yield f"{line}\n".encode()
+            await response.aclose()
+    except httpx.TransportError as error:
+        raise _unreachable(error) from error
+
+
+def _request(client: httpx.AsyncClient, gateway: Controls, asked: dict[str, Any]) -> httpx.Request:
+    body = {name: value for name, value in asked.items() if name != "model"}
+    if gateway.upstream_model is not None:
+        body["model"] = gateway.upstream_model
+    headers = {"Authorization": f"Bearer {gateway.upstream_key}"} if gateway.upstream_key else {}
+    base = str(gateway.upstream).rstrip("/").removesuffix("/v1")
+    return client.build_request("POST", f"{base}/v1/chat/completions", json=body, headers=headers)
+
+
+def _check(response: httpx.Response) -> None:
+    if response.is_error:
+        raise Refusal(
+            502, "upstream_error", f"The upstream server answered {response.status_code}: {response.text[:300]}"
+        )
+
+
+def _unreachable(error: httpx.TransportError) -> Refusal:
+    return Refusal(502, "upstream_unreachable", f"The upstream server can't be reached: {error}")
