@@ -1,0 +1,176 @@
+"""OpenAI stream chunks as LangChain chunks that add up to the message a plain call returns."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any, Final
+
+from langchain_core.messages import AIMessageChunk
+from langchain_core.messages.tool import ToolCallChunk, tool_call_chunk
+from langchain_core.outputs import ChatGenerationChunk
+
+from langchain_behest.messages_in import PROVIDER, answer_metadata, extras, place
+from langchain_behest.messages_out import PLACE
+from langchain_behest.usage import usage_metadata
+
+__all__ = ["ChunkReader"]
+
+# Texts that grow with each delta: LangChain adds strings up. Everything unknown is kept back for the last chunk, since
+# adding up what is not a piece of text (a name, a flag, a score) would falsify or refuse it.
+_GROWING_TEXTS: Final = frozenset({"reasoning_content", "reasoning", "refusal"})
+_GROWING: Final = _GROWING_TEXTS | {"function_call", "audio", "thinking_blocks"}
+
+Wire = Mapping[str, Any]
+
+
+class ChunkReader:
+    """Reads the chunks of one streamed completion; its first choice, as a stream shows one answer."""
+
+    def __init__(self, user_id: str, model: str) -> None:
+        """Begin.
+
+        Args:
+            user_id: For whom the call is made.
+            model: The model asked for, should no chunk name one.
+        """
+        self._user_id = user_id
+        self._metadata: dict[str, Any] = {"model_name": model}
+        self._extras: dict[str, Any] = {}
+        self._usage: dict[str, Any] | None = None
+        self._finish_reason: str | None = None
+        self._calls = _CallPositions()
+        self._thoughts = _ThoughtPositions()
+
+    def read(self, chunk: Wire) -> ChatGenerationChunk | None:
+        """Return what a chunk adds, None if it adds nothing to see."""
+        if chunk.get("usage"):
+            # Servers that count as they go send the sum so far each time: the last one stands.
+            self._usage = chunk["usage"]
+        metadata: dict[str, Any] = {"model_provider": PROVIDER}
+        is_first = PLACE in chunk
+        if is_first:
+            metadata[PLACE] = place(chunk, self._user_id)
+        choice = next((choice for choice in chunk.get("choices") or () if not choice.get("index")), None)
+        if choice is None or not (choice.get("delta") or choice.get("finish_reason")):
+            self._metadata.update(answer_metadata(chunk))
+            return _chunk("", {}, metadata, []) if is_first else None
+        return self._read_choice(choice, chunk, metadata, is_first=is_first)
+
+    def last(self) -> ChatGenerationChunk:
+        """Return the chunk that closes the stream: usage, and what the answer says about itself."""
+        metadata = {"model_provider": PROVIDER, **self._metadata}
+        if self._usage:
+            metadata["token_usage"] = self._usage
+        message = AIMessageChunk(
+            content="",
+            additional_kwargs=self._extras,
+            response_metadata=metadata,
+            usage_metadata=usage_metadata(self._usage, metadata.get("service_tier")) if self._usage else None,
+            chunk_position="last",
+        )
+        return ChatGenerationChunk(message=message)
+
+    def _read_choice(
+        self, choice: Wire, chunk: Wire, metadata: dict[str, Any], *, is_first: bool
+    ) -> ChatGenerationChunk | None:
+        delta: Wire = choice.get("delta") or {}
+        if (reason := choice.get("finish_reason")) and self._finish_reason is None:
+            self._finish_reason = metadata["finish_reason"] = reason
+        if logprobs := choice.get("logprobs"):
+            metadata["logprobs"] = logprobs
+        if (
+            is_first or reason
+        ):  # most chunks say the same about the answer; reading that from each would cost more than its text
+            self._metadata.update(answer_metadata(chunk))
+        content = delta.get("content") or ""
+        growing = self._growing(delta)
+        calls = self._calls.read(delta["tool_calls"]) if delta.get("tool_calls") else []
+        seen = content or growing or calls or is_first or len(metadata) > 1
+        return _chunk(content, growing, metadata, calls) if seen else None
+
+    def _growing(self, delta: Wire) -> dict[str, Any]:
+        found: dict[str, Any] = {}
+        for name, value in extras(delta).items():
+            if name == "thinking_blocks":
+                found[name] = self._thoughts.read(value)
+            elif name in _GROWING and (name not in _GROWING_TEXTS or isinstance(value, str)):
+                found[name] = value
+            else:
+                self._keep(name, value)
+        return found
+
+    def _keep(self, name: str, value: Any) -> None:
+        known = self._extras.get(name)
+        if isinstance(known, list) and isinstance(value, list):
+            self._extras[name] = known + value
+        elif isinstance(known, dict) and isinstance(value, dict):
+            self._extras[name] = {**known, **value}
+        else:
+            self._extras[name] = value
+
+
+def _chunk(
+    content: str, growing: dict[str, Any], metadata: dict[str, Any], calls: list[ToolCallChunk]
+) -> ChatGenerationChunk:
+    message = AIMessageChunk(
+        content=content, additional_kwargs=growing, response_metadata=metadata, tool_call_chunks=calls
+    )
+    return ChatGenerationChunk(message=message)
+
+
+class _CallPositions:
+    """Gives each tool call a position of its own, by which LangChain adds its pieces up.
+
+    Servers differ: some number the calls and send the id with the first piece only, some send each call whole under the
+    same number, or under none.
+    """
+
+    def __init__(self) -> None:
+        self._at: dict[int | None, int] = {}
+        self._ids: list[str | None] = []
+
+    def read(self, pieces: list[dict[str, Any]]) -> list[ToolCallChunk]:
+        return [self._piece(piece) for piece in pieces]
+
+    def _piece(self, piece: dict[str, Any]) -> ToolCallChunk:
+        function: dict[str, Any] = piece.get("function") or {}
+        position = self._position(piece.get("index"), piece.get("id") or None)
+        call_id = piece.get("id") or None
+        is_repeated = (
+            call_id is not None and self._ids[position] == call_id
+        )  # some servers send id and name with each piece
+        self._ids[position] = call_id or self._ids[position]
+        return tool_call_chunk(
+            name=None if is_repeated else function.get("name") or None,
+            args=function.get("arguments"),
+            id=None if is_repeated else call_id,
+            index=position,
+        )
+
+    def _position(self, index: int | None, call_id: str | None) -> int:
+        known = self._at.get(index)
+        if known is not None and (call_id is None or self._ids[known] in (None, call_id)):
+            return known
+        self._at[index] = len(self._ids)
+        self._ids.append(None)
+        return self._at[index]
+
+
+class _ThoughtPositions:
+    """Gives each thinking block a position of its own: its text comes in pieces, its signature ends it."""
+
+    def __init__(self) -> None:
+        self._position = 0
+        self._is_open = False
+
+    def read(self, pieces: list[dict[str, Any]]) -> list[dict[str, Any]]:
+        return [{**piece, "index": self._place(piece)} for piece in pieces]
+
+    def _place(self, piece: dict[str, Any]) -> int:
+        position = self._position
+        is_whole = piece.get("type") == "redacted_thinking"
+        if is_whole and self._is_open:
+            position += 1
+        self._is_open = not (is_whole or piece.get("signature"))
+        self._position = position if self._is_open else position + 1
+        return position

@@ -1,0 +1,121 @@
+"""OpenAI completions as LangChain results: every field of the answer is kept somewhere."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import Any, Final
+
+from langchain_core.messages import AIMessage, InvalidToolCall, ToolCall
+from langchain_core.output_parsers.openai_tools import make_invalid_tool_call, parse_tool_call
+from langchain_core.outputs import ChatGeneration, ChatResult
+
+from langchain_behest.messages_out import PLACE
+from langchain_behest.usage import usage_metadata
+
+__all__ = ["PROVIDER", "answer_metadata", "chat_result", "combined_output", "extras", "parsed_calls", "place"]
+
+PROVIDER: Final = "behest"
+"""`model_provider` of every reply; its content blocks are read by `langchain_behest.content_in`."""
+
+_READ_FROM_MESSAGE: Final = frozenset({"role", "content", "tool_calls", "name", "id"})
+_READ_FROM_CHOICE: Final = frozenset({"index", "message", "delta", "finish_reason", "logprobs"})
+# `created` says when, which no other field of a message does; it is kept with the unknown ones.
+_READ_FROM_ANSWER: Final = frozenset({"choices", "object", "usage", "model", PLACE})
+
+
+def chat_result(answer: Mapping[str, Any], user_id: str, model: str) -> ChatResult:
+    """Return a completion as a result with one generation per choice.
+
+    Args:
+        answer: The completion, with the place that behest_base notes in it.
+        user_id: For whom it was made.
+        model: The model asked for, should the answer not name one.
+    """
+    shared = {"model_name": model, **answer_metadata(answer), PLACE: place(answer, user_id)}
+    usage = answer.get("usage")
+    generations = [_generation(choice, shared, answer) for choice in answer["choices"]]
+    return ChatResult(generations=generations, llm_output={"token_usage": usage, "model_name": shared["model_name"]})
+
+
+def combined_output(outputs: Sequence[Mapping[str, Any] | None]) -> dict[str, Any]:
+    """Return what the answers to several prompts say together: the sum of their tokens, and the model."""
+    found = [output for output in outputs if output]
+    usages = [output["token_usage"] for output in found if output.get("token_usage")]
+    sums = {
+        name: sum(usage.get(name) or 0 for usage in usages)
+        for name in dict.fromkeys(name for usage in usages for name in usage)
+        if all(isinstance(usage.get(name) or 0, int | float) for usage in usages)
+    }
+    return {"token_usage": sums, **({"model_name": found[0]["model_name"]} if found else {})}
+
+
+def answer_metadata(answer: Mapping[str, Any]) -> dict[str, Any]:
+    """Return what an answer, or a chunk of one, says about itself; unknown fields under their own names."""
+    found = {name: value for name, value in answer.items() if name not in _READ_FROM_ANSWER and value is not None}
+    if answer.get("model"):
+        found["model_name"] = answer["model"]
+    usage = answer.get("usage")
+    if usage and usage.get("cost") is not None:
+        found["cost"] = usage["cost"]
+    return found
+
+
+def place(answer: Mapping[str, Any], user_id: str) -> dict[str, Any]:
+    """Return where an answer was made: it marks the message as one that its thread holds."""
+    return {"user_id": user_id, **(answer.get(PLACE) or {})}
+
+
+def parsed_calls(raw_calls: Any) -> tuple[list[ToolCall], list[InvalidToolCall]]:
+    """Return tool calls with their arguments parsed, and those whose arguments are no JSON object."""
+    valid: list[ToolCall] = []
+    invalid: list[InvalidToolCall] = []
+    for raw in raw_calls or ():
+        try:
+            call = parse_tool_call(_with_arguments(raw), return_id=True)
+        except Exception as error:  # noqa: BLE001 - whatever the model wrote, the caller is told
+            invalid.append(make_invalid_tool_call(raw, str(error)))
+        else:
+            if call is not None and isinstance(call["args"], dict):
+                valid.append(ToolCall(name=call["name"], args=call["args"], id=call["id"], type="tool_call"))
+            else:
+                invalid.append(make_invalid_tool_call(raw, "The arguments are not a JSON object."))
+    return valid, invalid
+
+
+def _with_arguments(raw: dict[str, Any]) -> dict[str, Any]:
+    """Read missing arguments, which some models send for a function that takes none, as an empty object."""
+    function = raw.get("function")
+    if isinstance(function, dict) and not function.get("arguments"):
+        return {**raw, "function": {**function, "arguments": "{}"}}
+    return raw
+
+
+def _generation(choice: Mapping[str, Any], shared: Mapping[str, Any], answer: Mapping[str, Any]) -> ChatGeneration:
+    metadata = {"model_provider": PROVIDER, **shared, "finish_reason": choice.get("finish_reason")}
+    if "logprobs" in choice:
+        metadata["logprobs"] = choice["logprobs"]
+    metadata |= {name: value for name, value in choice.items() if name not in _READ_FROM_CHOICE and value is not None}
+    message = _message(choice.get("message") or {}, metadata, answer)
+    info: dict[str, Any] = {name: metadata[name] for name in ("finish_reason", "logprobs") if name in metadata}
+    return ChatGeneration(message=message, generation_info=info)
+
+
+def _message(wire: Mapping[str, Any], metadata: dict[str, Any], answer: Mapping[str, Any]) -> AIMessage:
+    calls, invalid = parsed_calls(wire.get("tool_calls"))
+    usage = answer.get("usage")
+    return AIMessage(
+        content=wire.get("content") or "",
+        name=wire.get("name"),
+        tool_calls=calls,
+        invalid_tool_calls=invalid,
+        additional_kwargs=extras(wire),
+        response_metadata=metadata,
+        usage_metadata=usage_metadata(usage, answer.get("service_tier")) if usage else None,
+    )
+
+
+def extras(wire: Mapping[str, Any]) -> dict[str, Any]:
+    """Return the fields of a message that LangChain has no place for: reasoning, refusal, audio, annotations, others."""
+    return {
+        name: value for name, value in wire.items() if name not in _READ_FROM_MESSAGE and value not in (None, [], {})
+    }

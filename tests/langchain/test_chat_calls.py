@@ -1,0 +1,229 @@
+"""Plain and streamed calls, in threads of execution and in tasks, as they go over the wire."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Callable
+from functools import reduce
+from operator import add
+from typing import Any
+
+import pytest
+from langchain_core.messages import AIMessage, HumanMessage, SystemMessage
+from langchain_core.prompts import ChatPromptTemplate
+
+from behest_base import Behest
+from behest_base.emulator import Emulator
+from langchain_behest import ChatBehest
+
+FACT = "The depot is in Turin."
+QUESTION = "Where is the depot?"
+
+
+@pytest.fixture
+def model(behest: Behest) -> ChatBehest:
+    """Give a model that calls for alice."""
+    return ChatBehest(client=behest, user_id="alice")
+
+
+def test_a_call_is_answered_for_its_user(model: ChatBehest, gateway: Emulator) -> None:
+    """The request has alice's token, her messages, the default model and a session of its own."""
+    reply = model.invoke([SystemMessage(FACT), HumanMessage(QUESTION)])
+    [call] = gateway.chats
+    assert "Turin" in reply.text
+    assert call.user_id == "alice"
+    assert call.json == {
+        "model": "default",
+        "messages": [{"role": "system", "content": FACT}, {"role": "user", "content": QUESTION}],
+    }
+    assert call.headers["X-Session-Id"]
+    assert "X-Thread-Id" not in call.headers
+
+
+def test_usage_and_place_are_in_the_reply(model: ChatBehest, gateway: Emulator) -> None:
+    """A plain reply says its tokens, its model, why it ended, and where it was made."""
+    reply = model.invoke(QUESTION)
+    assert reply.usage_metadata is not None
+    assert reply.usage_metadata["total_tokens"] > 0
+    assert reply.response_metadata["model_provider"] == "behest"
+    assert reply.response_metadata["finish_reason"] == "stop"
+    assert reply.response_metadata["behest"]["user_id"] == "alice"
+    assert reply.response_metadata["behest"]["session_id"] == gateway.chats[0].headers["X-Session-Id"]
+    assert {"trace_id", "request_id"} <= reply.response_metadata["behest"].keys()
+
+
+def test_a_stream_adds_up_to_the_plain_reply(model: ChatBehest) -> None:
+    """The chunks have the plain reply's text, usage and metadata, each once."""
+    plain = model.invoke([SystemMessage(FACT), HumanMessage(QUESTION)])
+    chunks = list(model.stream([SystemMessage(FACT), HumanMessage(QUESTION)]))
+    whole = reduce(add, chunks)
+    assert len([chunk for chunk in chunks if chunk.text]) > 1
+    assert whole.text == plain.text
+    assert whole.usage_metadata == plain.usage_metadata
+    assert whole.response_metadata["finish_reason"] == "stop"
+    assert whole.response_metadata["model_name"] == plain.response_metadata["model_name"]
+    assert whole.response_metadata["behest"].keys() == plain.response_metadata["behest"].keys()
+    assert chunks[-1].chunk_position == "last"
+
+
+async def test_tasks_get_the_same(model: ChatBehest) -> None:
+    """The asynchronous twins answer alike."""
+    messages = [SystemMessage(FACT), HumanMessage(QUESTION)]
+    plain = await model.ainvoke(messages)
+    streamed = reduce(add, [chunk async for chunk in model.astream(messages)])
+    assert plain.text == streamed.text
+    assert "Turin" in plain.text
+    assert plain.usage_metadata == streamed.usage_metadata
+
+
+def test_batch_calls_for_each_item(model: ChatBehest, gateway: Emulator) -> None:
+    """A batch makes one call per item, with one mint for the user."""
+    replies = model.batch(["One.", "Two.", "Three."])
+    assert len(replies) == len(gateway.chats) == 3
+    assert len({call.headers["X-Session-Id"] for call in gateway.chats}) == 3
+    assert len(gateway.mints) == 1
+
+
+async def test_abatch_calls_for_each_item(model: ChatBehest, gateway: Emulator) -> None:
+    """So does a batch of tasks."""
+    await model.abatch(["One.", "Two.", "Three."])
+    assert len(gateway.chats) == 3
+    assert len(gateway.mints) == 1
+
+
+def test_generate_gives_each_prompt_a_session(model: ChatBehest, gateway: Emulator) -> None:
+    """Several prompts of one `generate` share no memory."""
+    result = model.generate([[HumanMessage("One.")], [HumanMessage("Two.")]])
+    assert len(result.generations) == 2
+    assert len({call.headers["X-Session-Id"] for call in gateway.chats}) == 2
+
+
+async def test_agenerate_sums_the_usage(model: ChatBehest) -> None:
+    """The result of several prompts has the sum of their tokens."""
+    result = await model.agenerate([[HumanMessage("One.")], [HumanMessage("Two.")]])
+    each = [generations[0].message.usage_metadata for generations in result.generations]  # type: ignore[union-attr]
+    assert result.llm_output is not None
+    assert result.llm_output["token_usage"]["total_tokens"] == sum(usage["total_tokens"] for usage in each)
+
+
+def test_an_early_break_closes_the_connection(model: ChatBehest, gateway: Emulator) -> None:
+    """Leaving the loop ends the request at the gateway at once."""
+    gateway.chunk_delay = 0.05
+    gateway.script("word " * 200)
+    for _ in model.stream("Talk."):
+        break
+    gateway.wait_for(lambda: gateway.chats[0].disconnected)
+
+
+async def test_an_early_break_closes_the_connection_in_tasks(model: ChatBehest, gateway: Emulator) -> None:
+    """Leaving the loop of a task does so too."""
+    gateway.chunk_delay = 0.05
+    gateway.script("word " * 200)
+    async for _ in model.astream("Talk."):
+        break
+    await asyncio.to_thread(gateway.wait_for, lambda: gateway.chats[0].disconnected)
+
+
+async def test_cancelling_closes_the_connection(model: ChatBehest, gateway: Emulator) -> None:
+    """A cancelled task ends its request."""
+    gateway.chunk_delay = 0.05
+    gateway.script("word " * 200)
+    started = asyncio.Event()
+
+    async def read() -> None:
+        async for _ in model.astream("Talk."):
+            started.set()
+
+    task = asyncio.create_task(read())
+    await started.wait()
+    task.cancel()
+    with pytest.raises(asyncio.CancelledError):
+        await task
+    await asyncio.to_thread(gateway.wait_for, lambda: gateway.chats[0].disconnected)
+
+
+async def test_events_of_version_2(model: ChatBehest, gateway: Emulator) -> None:
+    """The events of a call begin, stream and end, for the model's user."""
+    kinds = [event["event"] async for event in model.astream_events(QUESTION, version="v2")]
+    assert kinds[0] == "on_chat_model_start"
+    assert kinds[-1] == "on_chat_model_end"
+    assert "on_chat_model_stream" in kinds
+    assert gateway.chats[0].json["stream"] is True
+
+
+@pytest.mark.filterwarnings("ignore:.*in beta")
+async def test_events_of_version_3(model: ChatBehest) -> None:
+    """The typed stream of version 3 has the text and the usage, and its message knows where it was made."""
+    stream = await model.astream_events([("system", FACT), ("human", QUESTION)], version="v3")
+    text = await stream.text
+    output = await stream.output
+    assert "Turin" in text
+    assert output.usage_metadata is not None
+    assert output.response_metadata["behest"]["user_id"] == "alice"
+    sync = model.stream_events([("system", FACT), ("human", QUESTION)], version="v3")
+    assert str(sync.text) == text
+
+
+def test_a_chain_streams(model: ChatBehest) -> None:
+    """In a chain it streams through."""
+    chain = ChatPromptTemplate.from_messages([("system", "{fact}"), ("human", "{question}")]) | model
+    chunks = list(chain.stream({"fact": FACT, "question": QUESTION}))
+    assert len(chunks) > 1
+    assert "Turin" in "".join(chunk.text for chunk in chunks)
+
+
+def test_the_environment_is_enough(environment: Emulator, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Without arguments, key, address and user come from the environment."""
+    monkeypatch.setenv("BEHEST_USER_ID", "carol")
+    ChatBehest().invoke("Hello.")
+    assert environment.chats[0].user_id == "carol"
+
+
+def test_models_share_a_client(environment: Emulator) -> None:
+    """Models made alike use one client, and so one token per user."""
+    for _ in range(3):
+        ChatBehest(user_id="alice").invoke("Hello.")
+    assert len(environment.mints) == 1
+    assert ChatBehest().behest is ChatBehest().behest
+
+
+@pytest.mark.parametrize("streaming", [True, False])
+def test_streaming_decides_how_invoke_asks(streaming: bool, behest: Behest, gateway: Emulator) -> None:  # noqa: FBT001
+    """With streaming on, `invoke` streams and answers alike."""
+    reply = ChatBehest(client=behest, user_id="alice", streaming=streaming).invoke(
+        [("system", FACT), ("human", QUESTION)]
+    )
+    assert "Turin" in reply.text
+    assert isinstance(reply, AIMessage)
+    assert bool(gateway.chats[0].json.get("stream")) is streaming
+
+
+def test_stream_usage_can_be_left_out(behest: Behest, gateway: Emulator) -> None:
+    """Who wants no usage in streams can say so."""
+    whole = reduce(add, ChatBehest(client=behest, user_id="alice", stream_usage=False).stream("Hello."))
+    assert whole.usage_metadata is None
+    assert gateway.chats[0].json["stream_options"] == {"include_usage": False}
+
+
+def test_callbacks_see_tokens(model: ChatBehest) -> None:
+    """A callback handler gets each token, the start and the end."""
+    from langchain_core.callbacks import BaseCallbackHandler  # noqa: PLC0415
+
+    seen: list[Any] = []
+
+    class Handler(BaseCallbackHandler):
+        def on_llm_new_token(self, token: Any, **_: Any) -> None:
+            seen.append(token)
+
+        def on_llm_end(self, response: Any, **_: Any) -> None:
+            seen.append(response.generations[0][0].text)
+
+    text = "".join(chunk.text for chunk in model.stream("Hello there.", {"callbacks": [Handler()]}))
+    assert "".join(seen[:-1]) == text
+    assert seen[-1] == text
+
+
+def test_two_event_loops_use_one_model(model: ChatBehest) -> None:
+    """A model that was used in one event loop serves the next one."""
+    calls: list[Callable[[], Any]] = [lambda: model.ainvoke("One."), lambda: model.ainvoke("Two.")]
+    assert all(asyncio.run(call()).text for call in calls)
