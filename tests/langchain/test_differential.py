@@ -48,9 +48,14 @@ def shown(message: AIMessage) -> dict[str, Any]:
     return {
         **{name: getattr(message, name) for name in FIELDS},
         "invalid_tool_calls": invalid,
-        **{name: message.response_metadata.get(name) for name in ENTRIES},
+        **{name: without_nulls(message.response_metadata.get(name)) for name in ENTRIES},
         **{name: value for name, value in message.additional_kwargs.items() if value is not None},
     }
+
+
+def without_nulls(value: Any) -> Any:
+    """Return a value without the nulls that the SDK's models write where the wire has nothing."""
+    return {name: each for name, each in value.items() if each is not None} if isinstance(value, dict) else value
 
 
 def counted(message: AIMessage) -> dict[str, Any]:

@@ -158,9 +158,11 @@ class StreamReader:
         """Check that the stream ended as a whole answer does.
 
         Raises:
-            BehestStreamError: It had no choice, or one of its choices has no finish reason.
+            BehestStreamError: It had no choice, or no finish reason came for what it had.
         """
-        if not self._finished or not all(self._finished.values()):
+        # LiteLLM names the reason of the first choice only; what follows then, to the end that [DONE] says, is whole.
+        is_whole = all(self._finished.values()) or (self.done and self._finished.get(0))
+        if not self._finished or not is_whole:
             raise self._failed("ended before the answer was complete: no finish reason came")
 
     def broken(self, error: httpx.TransportError) -> BehestStreamError:
