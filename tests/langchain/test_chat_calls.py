@@ -20,12 +20,6 @@ FACT = "The depot is in Turin."
 QUESTION = "Where is the depot?"
 
 
-@pytest.fixture
-def model(behest: Behest) -> ChatBehest:
-    """Give a model that calls for alice."""
-    return ChatBehest(client=behest, user_id="alice")
-
-
 def test_a_call_is_answered_for_its_user(model: ChatBehest, gateway: Emulator) -> None:
     """The request has alice's token, her messages, the default model and a session of its own."""
     reply = model.invoke([SystemMessage(FACT), HumanMessage(QUESTION)])
