@@ -2,14 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import replace
-from typing import Any, Final, Self
+from typing import Any, Final, Literal, Self
 
 from langchain_core.runnables import RunnableConfig
 from langchain_core.runnables.config import var_child_runnable_config
 
-from behest_base import UNSET, Identity, Scope, Unset
+from behest_base import UNSET, Identity, Scope
 
 __all__ = [
     "CONFIGURABLE",
@@ -19,10 +19,12 @@ __all__ = [
     "is_side_call",
     "scope_of",
     "scope_of_call",
+    "side_call",
     "take_scope",
 ]
 
 FIELDS: Final = ("user_id", "session_id", "thread_id", "tier")
+_PLACES: Final = ("session_id", "thread_id")
 
 CONFIGURABLE: Final[Mapping[str, str]] = {f"behest_{name}": name for name in FIELDS}
 """The keys of `config["configurable"]` that say for whom a call is made, and the fields they stand for."""
@@ -102,38 +104,43 @@ def scope_of_call(call: Scope, config: RunnableConfig, fields: Scope) -> Scope:
     """Return for whom a call is made, short of the client's own defaults.
 
     Inside a tool or a middleware's own call, an inherited thread or session is not the call's: the conversation is the
-    agent's. One that the call or the model itself names is.
+    agent's. One that the call itself names is, and in a tool one that the model's fields name.
 
     Args:
         call: What the call's arguments say.
         config: The call's configuration, merged with the one it is made in.
         fields: What the model's fields say.
     """
-    inherited = configured_scope(config).over(Scope.current())
-    if is_side_call(config):
-        inherited = replace(inherited, session_id=UNSET, thread_id=_named_thread(config))
-        whole = call.over(inherited).over(fields)
-        return replace(whole, session_id=_or_none(whole.session_id), thread_id=_or_none(whole.thread_id))
-    return call.over(inherited).over(fields)
+    # A configuration that a call is given replaces the `configurable` it is made in; the fields it leaves out are still meant.
+    around = var_child_runnable_config.get() or {}
+    own, inherited = configured_scope(config), configured_scope(around).over(Scope.current())
+    sides = {side for each in (config, around) if (side := side_call(each)) is not None}
+    if not sides:
+        return call.over(own).over(inherited).over(fields)
+    named = _without_place(own, [name for name in _PLACES if getattr(own, name) == getattr(inherited, name)])
+    # A middleware's model is the agent's own: its field says where the agent talks.
+    meant = _without_place(fields) if "middleware" in sides else fields
+    whole = call.over(named).over(_without_place(inherited)).over(meant)
+    return replace(
+        whole,
+        session_id=None if whole.session_id is UNSET else whole.session_id,
+        thread_id=None if whole.thread_id is UNSET else whole.thread_id,
+    )
 
 
-def is_side_call(config: RunnableConfig) -> bool:
-    """Say whether a call is made inside an agent's tool, or by its middleware, rather than by the agent."""
+def side_call(config: RunnableConfig) -> Literal["tool", "middleware"] | None:
+    """Say whether a call is made inside an agent's tool, or by its middleware for itself, rather than by the agent."""
     metadata = config.get("metadata") or {}
     if _INTERNAL_CALL in metadata:
-        return True
+        return "middleware"
     namespace = (config.get("configurable") or {}).get("checkpoint_ns") or metadata.get("langgraph_checkpoint_ns") or ""
     nodes = [part.split(":", 1)[0] for part in str(namespace).split("|")]
-    return any(node == _TOOLS_NODE or node.endswith(_HOOKS) for node in nodes)
+    if any(node.endswith(_HOOKS) for node in nodes):
+        return "middleware"
+    return "tool" if _TOOLS_NODE in nodes else None
 
 
-def _named_thread(config: RunnableConfig) -> str | Unset | None:
-    """Return the thread that the call's own configuration names, other than the one it is made in."""
-    key = "behest_thread_id"
-    outer = ((var_child_runnable_config.get() or {}).get("configurable") or {}).get(key)
-    own = (config.get("configurable") or {}).get(key)
-    return UNSET if own == outer else own
-
-
-def _or_none(value: str | Unset | None) -> str | None:
-    return None if value is UNSET else value
+def _without_place(scope: Scope, names: Sequence[str] = _PLACES) -> Scope:
+    """Return a scope that leaves it to others in which session and thread a call is made."""
+    unset: dict[str, Any] = dict.fromkeys(names, UNSET)
+    return replace(scope, **unset)
