@@ -1,0 +1,77 @@
+"""For whom and in which conversation a call of the model is made (D8: not every call of an LLM belongs to the conversation)."""
+
+from __future__ import annotations
+
+import contextlib
+import enum
+from collections.abc import Generator, Mapping
+from contextvars import ContextVar
+from typing import Any, Final
+
+from llama_index.core.prompts import BasePromptTemplate
+from llama_index.core.prompts.base import ChatPromptTemplate, SelectorPromptTemplate
+
+from behest_base import UNSET, Identity, Scope
+
+__all__ = ["IDENTITY_ARGUMENTS", "Use", "forced_identity", "placed_at", "prompt_use", "take_scope", "use_of", "using"]
+
+IDENTITY_ARGUMENTS: Final = ("user_id", "session_id", "thread_id", "tier")
+"""Keyword arguments of every call that say for whom it is; they are taken out before the request is built."""
+
+
+class Use(enum.Enum):
+    """What a call of the model is for."""
+
+    CONVERSATION = "conversation"
+    """`chat` and the tool-calling methods: a turn, unless a memory says that the turn is another."""
+    PROMPT = "prompt"
+    """`predict` and `stream` of a chat prompt: a turn only while a memory of the thread is in use."""
+    APART = "apart"
+    """Completions, structured answers and text prompts: never a turn."""
+
+
+_use: ContextVar[Use] = ContextVar("behest_use", default=Use.CONVERSATION)
+_forced: ContextVar[Identity | None] = ContextVar("behest_forced_identity", default=None)
+
+
+@contextlib.contextmanager
+def using(use: Use) -> Generator[None, None, None]:
+    """Say what the model's calls inside the block are for."""
+    reset = _use.set(use)
+    try:
+        yield
+    finally:
+        _use.reset(reset)
+
+
+@contextlib.contextmanager
+def placed_at(identity: Identity) -> Generator[None, None, None]:
+    """Make the model's calls inside the block for an identity resolved before."""
+    reset = _forced.set(identity)
+    try:
+        yield
+    finally:
+        _forced.reset(reset)
+
+
+def use_of() -> Use:
+    """Return what the call under way is for."""
+    return _use.get()
+
+
+def forced_identity() -> Identity | None:
+    """Return the identity that was resolved before, if it was."""
+    return _forced.get()
+
+
+def prompt_use(prompt: BasePromptTemplate, llm: Any) -> Use:
+    """Return what a prediction of this prompt is for."""
+    if isinstance(prompt, SelectorPromptTemplate):
+        prompt = prompt.select(llm)
+    return Use.PROMPT if isinstance(prompt, ChatPromptTemplate) else Use.APART
+
+
+def take_scope(kwargs: Mapping[str, Any]) -> tuple[Scope, dict[str, Any]]:
+    """Split keyword arguments into the identity that they name and the rest."""
+    rest = {name: value for name, value in kwargs.items() if name not in IDENTITY_ARGUMENTS}
+    return Scope(**{name: kwargs.get(name, UNSET) for name in IDENTITY_ARGUMENTS}), rest

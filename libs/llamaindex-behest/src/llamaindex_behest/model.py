@@ -1,0 +1,137 @@
+"""What a BehestLLM is: its fields, its client, for whom it calls by default, and its life."""
+
+from __future__ import annotations
+
+from typing import Any, Final, Self
+
+from llama_index.core.base.llms.types import LLMMetadata
+from llama_index.core.bridge.pydantic import Field, PrivateAttr
+from llama_index.core.llms.function_calling import FunctionCallingLLM
+from pydantic import SecretStr
+
+from behest_base import UNSET, Behest, BehestConfigError, Identity, Scope, Unset
+
+__all__ = ["BehestModel"]
+
+# The gateway doesn't say what its models hold. 128,000 is what the models served behind such gateways have had for years;
+# llama-index-core's own default of 3,900 would cut every retrieved context to pieces.
+CONTEXT_WINDOW_TOKENS: Final = 128_000
+NUM_OUTPUT_TOKENS: Final = 4_096
+
+_KEY_IS_AN_ARGUMENT: Final = (
+    "A BehestLLM whose key was given as an argument can't be pickled, since the key would leave the process. Set BEHEST_KEY "
+    "(BEHEST_KEY_FILE) here and in the workers, and make the model without api_key=."
+)
+
+
+class BehestModel(FunctionCallingLLM):
+    """The base of `BehestLLM`: everything but its calls."""
+
+    model: str = Field(default="default", description="The model's name; `default` is the project's own.")
+    user_id: str | None = Field(default=None, description="The end user when neither the call nor the scope names one.")
+    session_id: str | None = Field(default=None, description="The gateway's memory of one sitting. None: one per call.")
+    thread_id: str | None = Field(default=None, description="The persistent conversation. None: none.")
+    tier: str | int | None = Field(default=None, description="The user's tier, as the mint takes it.")
+    temperature: float | None = Field(default=None, description="None leaves it to the model.")
+    max_tokens: int | None = Field(default=None, description="The most tokens to answer with. None: the model's own.")
+    additional_kwargs: dict[str, Any] = Field(default_factory=dict, description="More fields of the request.")
+    context_window: int = Field(
+        default=CONTEXT_WINDOW_TOKENS, gt=0, description="Tokens of prompt and answer together."
+    )
+    num_output: int | None = Field(default=None, gt=0, description="Tokens to keep free for the answer.")
+    is_function_calling_model: bool = Field(default=True, description="False makes agents call tools by text.")
+    store_tool_calls: bool | None = Field(
+        default=None, description="Whether the tier keeps tool calls in threads. None: found out when it matters."
+    )
+    resend_history: bool = Field(
+        default=False, description="Send whole lists, though the thread holds their beginning."
+    )
+    timeout: float | None = Field(default=None, gt=0, description="Seconds for each step of a request. None: 120.")
+    max_retries: int | None = Field(default=None, ge=0, description="Sends after the first. None: the client's, 2.")
+    base_url: str | None = Field(default=None, description="The gateway, if not from BEHEST_BASE_URL or a slug.")
+    slug: str | None = Field(default=None, description="The project's slug, if not from BEHEST_SLUG.")
+
+    _api_key: SecretStr | None = PrivateAttr(default=None)
+    _client: Behest | None = PrivateAttr(default=None)
+
+    @classmethod
+    def class_name(cls) -> str:
+        """Return the name that serialized models are found by."""
+        return "BehestLLM"
+
+    @property
+    def metadata(self) -> LLMMetadata:
+        """What engines need to know of the model to cut prompts to its size."""
+        return LLMMetadata(
+            context_window=self.context_window,
+            num_output=self.num_output or self.max_tokens or min(NUM_OUTPUT_TOKENS, self.context_window // 4),
+            is_chat_model=True,
+            is_function_calling_model=self.is_function_calling_model,
+            model_name=self.model,
+        )
+
+    @property
+    def client(self) -> Behest:
+        """The client in use; made from the arguments and the environment at the first call, and shared in the process."""
+        if self._client is None:
+            self._client = Behest.shared(self._api_key, base_url=self.base_url, slug=self.slug)
+        return self._client
+
+    def for_user(
+        self,
+        user_id: str,
+        *,
+        thread_id: str | None = None,
+        session_id: str | None = None,
+        tier: str | int | None = None,
+    ) -> Self:
+        """Return a light copy for one user, on the same client, tokens and connections.
+
+        Nothing of another user's conversation goes along: thread, session and tier are what is given here.
+
+        Args:
+            user_id: The end user.
+            thread_id: The conversation, None for none.
+            session_id: The session, None for a fresh one per call.
+            tier: The user's tier.
+        """
+        copy = self.model_copy(
+            update={"user_id": user_id, "thread_id": thread_id, "session_id": session_id, "tier": tier}
+        )
+        copy._client = self.client  # noqa: SLF001 - our own class; made now, so that both have the same one
+        return copy
+
+    def identify(self, scope: Scope | None = None) -> Identity:
+        """Return for whom a call would be made: each field from the call, the ambient scope, this model, its client.
+
+        Raises:
+            BehestConfigError: No user is named anywhere, or a field can't be sent.
+        """
+        own = Scope(
+            user_id=_unset(self.user_id),
+            session_id=_unset(self.session_id),
+            thread_id=_unset(self.thread_id),
+            tier=UNSET if self.tier is None else self.tier,
+        )
+        return self.client.identify(scope, default=own)
+
+    def call_limits(self) -> dict[str, Any]:
+        """Return the time and retries of a call, where this model has its own."""
+        limits = {"timeout": self.timeout, "max_retries": self.max_retries}
+        return {name: value for name, value in limits.items() if value is not None}
+
+    def __getstate__(self) -> dict[str, Any]:
+        """Pickle by reference to the environment: no key, token or connection leaves the process.
+
+        Raises:
+            BehestConfigError: The key was an argument, here or of the client.
+        """
+        if self._api_key is not None:
+            raise BehestConfigError(_KEY_IS_AN_ARGUMENT)
+        if self._client is not None:
+            self._client.__reduce__()  # the base class would drop a client that can't be pickled, without a word
+        return super().__getstate__()
+
+
+def _unset(value: str | None) -> str | Unset:
+    return UNSET if value is None else value
