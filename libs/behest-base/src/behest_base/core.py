@@ -94,7 +94,7 @@ class Core:
 
     def __repr__(self) -> str:
         """Say which gateway it is for; never a credential."""
-        return f"{type(self).__name__}(base_url={self.base_url!r})"
+        return f"{type(self).__name__}(base_url={getattr(self, 'base_url', None)!r})"
 
     @classmethod
     def shared(cls, key: str | SecretStr | None = None, **arguments: Any) -> Self:

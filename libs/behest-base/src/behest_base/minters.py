@@ -72,7 +72,7 @@ class ApiKeyMinter:
     def _read(self, response: httpx.Response) -> Grant:
         if not response.is_success:
             raise _explained(error_from(response, wall=self._clock.wall()))
-        outcome = read_grant(response.content, wall=self._clock.wall())
+        outcome = read_grant(response.content, wall=self._clock.wall(), server_time=server_time(response))
         if isinstance(outcome, BehestError):
             raise outcome
         return outcome

@@ -165,8 +165,14 @@ def make_token(grant: Grant, *, started: float, started_wall: float, chance: flo
     )
 
 
-def read_grant(body: bytes, *, wall: float) -> Grant | BehestError:
+def read_grant(body: bytes, *, wall: float, server_time: float | None) -> Grant | BehestError:
     """Read a mint's answer in either of its shapes; return the error for one that can't be used.
+
+    Args:
+        body: The answer's body.
+        wall: Our clock, in Unix seconds.
+        server_time: The mint's clock (`Date`), where the answer had one: a token that it kept for a while and serves again
+            has less of its life left than it began with.
 
     An error is returned and not raised, since this frame holds the token and a traceback may show its locals.
     """
@@ -180,7 +186,7 @@ def read_grant(body: bytes, *, wall: float) -> Grant | BehestError:
     token = answer.get("jwt") or answer.get("access_token")
     if not isinstance(token, str) or not is_jwt(token):
         return _refused("has no token, or one that is not a JWT")
-    lifetime = _lifetime(answer, token, wall)
+    lifetime = _lifetime(answer, token, wall, server_time)
     if lifetime is None:
         return _refused(
             f"has no usable lifetime: 'ttl' or 'expires_in' must be seconds between {MIN_LIFETIME_SECONDS:.0f} and "
@@ -190,11 +196,15 @@ def read_grant(body: bytes, *, wall: float) -> Grant | BehestError:
     return Grant(SecretStr(token), lifetime, session_id if isinstance(session_id, str) else None)
 
 
-def _lifetime(answer: Mapping[str, Any], token: str, wall: float) -> float | None:
+def _lifetime(answer: Mapping[str, Any], token: str, wall: float, server_time: float | None) -> float | None:
     """Return the shorter of what the answer says and what the token says, or None if either can't be right."""
     claims = read_claims(token)
     stated = answer.get("ttl", answer.get("expires_in"))
-    own = lifetime_of(claims, wall=wall) if claims else None
+    expires = number_claim(claims, "exp") if claims else None
+    if claims is None or expires is None or server_time is None:
+        own = lifetime_of(claims, wall=wall) if claims else None
+    else:
+        own = expires - server_time
     candidates = [value for value in (stated, own) if value is not None]
     for value in candidates:
         if isinstance(value, bool) or not isinstance(value, int | float) or not math.isfinite(value):

@@ -1,0 +1,282 @@
+"""Property 11: no key and no token in anything that is printed, logged, raised, warned of or dumped."""
+
+from __future__ import annotations
+
+import asyncio
+import gc
+import json
+import logging
+import pprint
+import traceback
+import warnings
+from collections.abc import Callable, Generator
+from typing import Any
+
+import pytest
+from pydantic import SecretStr
+from support.keys import api_key, encoded, pem, public_pem
+
+from behest_base import Behest, BehestConfigError, BehestError, BehestSettings, BehestVerifier, Scope, scope
+from behest_base.emulator import Emulator
+
+BODY = {"messages": [{"role": "user", "content": "Hello."}]}
+ALICE = Scope("alice")
+
+
+def shown(error: BaseException) -> str:
+    """Show an error as the most talkative reporter would: its chain, with every frame's locals, the tests' own aside."""
+    frames = error.__traceback__
+    while frames is not None and "behest_base" not in frames.tb_frame.f_code.co_filename:
+        frames = frames.tb_next
+    error = error.with_traceback(frames)
+    report = traceback.TracebackException.from_exception(error, capture_locals=True, compact=False)
+    parts = ["".join(report.format(chain=True))]
+    seen: BaseException | None = error
+    while seen is not None:
+        parts += [repr(seen), str(seen), repr(vars(seen)), repr(seen.args)]
+        seen = seen.__cause__ or seen.__context__
+    return "\n".join(parts)
+
+
+class Canary:
+    """Secrets that must not sing, and what was seen."""
+
+    def __init__(self, *secrets: str) -> None:
+        """Watch for these secrets, and for parts of them."""
+        self.secrets = [secret for secret in secrets if secret]
+
+    def add(self, secret: str) -> None:
+        """Watch for one more."""
+        self.secrets.append(secret)
+
+    def check(self, text: str) -> None:
+        """Fail if a secret is in a text."""
+        for secret in self.secrets:
+            body = secret.rsplit(".", 1)[-1] if secret.count(".") == 2 else secret  # a token's signature
+            assert body not in text
+            assert body[-24:] not in text
+
+
+@pytest.fixture
+def canary(gateway: Emulator) -> Canary:
+    """Watch for the API key."""
+    return Canary(gateway.api_key)
+
+
+@pytest.fixture
+def logs(caplog: pytest.LogCaptureFixture) -> Generator[pytest.LogCaptureFixture]:
+    """Capture everything that anyone logs."""
+    caplog.set_level(logging.DEBUG)
+    for name in ("behest_base", "httpx", "httpcore", "openai", "asyncio"):
+        logging.getLogger(name).setLevel(logging.DEBUG)
+    yield caplog
+
+
+def tokens_of(gateway: Emulator) -> list[str]:
+    """Return the tokens that went over the wire."""
+    sent = (request.headers.get("authorization", "") for request in gateway.requests if request.kind != "mint")
+    return [one.removeprefix("Bearer ") for one in sent if one]
+
+
+async def exercise(behest: Behest, gateway: Emulator) -> None:
+    """Use everything, successes and renewals."""
+    with scope("alice", thread_id="t"):
+        behest.complete(BODY)
+        list(behest.stream(BODY))
+        gateway.reject_all_tokens()
+        await behest.acomplete(BODY)
+        behest.threads.list()
+        behest.usage()
+        behest.mint()
+    await behest.aclose()
+
+
+async def test_logs_and_objects(gateway: Emulator, canary: Canary, logs: pytest.LogCaptureFixture) -> None:
+    """Nothing in DEBUG logs of ours, httpx and httpcore, nor in repr, str and vars of what users hold."""
+    with warnings.catch_warnings(record=True) as warned:
+        warnings.simplefilter("always")
+        behest = Behest(gateway.api_key, base_url=gateway.base_url)
+        await exercise(behest, gateway)
+    for token in tokens_of(gateway):
+        canary.add(token)
+    objects: list[Any] = [behest, behest.auth, behest.threads, behest.stats(), behest.mint("alice"), behest._settings]
+    for one in objects:
+        canary.check(repr(one) + str(one))
+        if hasattr(one, "__dict__"):
+            canary.check(pprint.pformat(vars(one)))
+    for name, value in vars(behest).items():
+        canary.check(f"{name} {value!r} {getattr(value, '__dict__', '')!r}")
+    canary.check(repr(behest._pool._slots))
+    canary.check(behest._settings.model_dump_json() + str(behest._settings.model_dump()))
+    canary.check(logs.text + str([record.args for record in logs.records]))
+    canary.check(" ".join(str(one.message) for one in warned))
+    assert logs.text
+    behest.close()
+
+
+def failing(gateway: Emulator) -> dict[str, Callable[[Behest], object]]:
+    """Return ways to fail, each of which raises."""
+    foreign = {"messages": [{"role": "user", "content": float("nan")}]}
+
+    def fault(**what: Any) -> Callable[[Behest], object]:
+        def call(behest: Behest) -> object:
+            gateway.fail_next(**what)
+            return behest.complete(BODY, scope=ALICE)
+
+        return call
+
+    def stream(behest: Behest) -> object:
+        gateway.fail_next(path="chat", after_chunks=1, close=True)
+        return list(behest.stream(BODY, scope=ALICE))
+
+    def bad_mint(behest: Behest) -> object:
+        gateway.next_mint({"jwt": "a.b.c", "ttl": -1})
+        return behest.complete(BODY, scope=Scope("bad-mint"))
+
+    def bad_lifetime(behest: Behest) -> object:
+        gateway.next_mint({"jwt": gateway.issue("carol", ttl=-60)})
+        return behest.complete(BODY, scope=Scope("carol"))
+
+    async def atimeout(behest: Behest) -> None:
+        try:
+            await behest.acomplete(BODY, scope=ALICE, timeout=0.01, max_retries=0)
+        finally:
+            await behest.aclose()
+
+    def timeout(behest: Behest) -> object:
+        gateway.chat_delay = 0.3
+        return asyncio.run(atimeout(behest))
+
+    return {
+        "mint down": fault(path="mint", status=500, times=3),
+        "mint refuses": fault(path="mint", status=401),
+        "mint drops": fault(path="mint", close=True, times=3),
+        "chat 400": fault(path="chat", status=400),
+        "chat 401 twice": fault(path="chat", status=401, times=2),
+        "chat drops": fault(path="chat", close=True, times=3),
+        "chat answers a page": fault(path="chat", status=502, body="<html>", times=3),
+        "chat answers no completion": fault(path="chat", status=200, body={"no": "choices"}),
+        "stream breaks": stream,
+        "bad mint": bad_mint,
+        "bad lifetime": bad_lifetime,
+        "timeout": timeout,
+        "unencodable": lambda behest: behest.complete(foreign, scope=ALICE),
+        "no user": lambda behest: behest.complete(BODY),
+        "no thread": lambda behest: behest.threads.messages("none", scope=ALICE),
+        "bad id": lambda behest: behest.complete(BODY, scope=Scope("alice", thread_id="a b")),
+        "echo": fault(path="chat", status=400, body={"error": {"message": f"bad key {gateway.api_key}"}}),
+    }
+
+
+FAILURES = (
+    "mint down",
+    "mint refuses",
+    "mint drops",
+    "chat 400",
+    "chat 401 twice",
+    "chat drops",
+    "chat answers a page",
+    "chat answers no completion",
+    "stream breaks",
+    "bad mint",
+    "bad lifetime",
+    "timeout",
+    "unencodable",
+    "no user",
+    "no thread",
+    "bad id",
+    "echo",
+)
+
+
+@pytest.mark.parametrize("name", FAILURES)
+def test_errors(gateway: Emulator, canary: Canary, logs: pytest.LogCaptureFixture, instant: Any, name: str) -> None:
+    """Nothing in an error's text, attributes, chain, or in any frame's locals."""
+    with Behest(gateway.api_key, base_url=gateway.base_url, clock=instant) as behest:
+        for warm in (True, False):  # with a token in the cache, and without
+            if warm and "mint" not in name:
+                behest.complete(BODY, scope=ALICE)
+            elif warm:
+                continue
+            with pytest.raises(BehestError) as caught:
+                failing(gateway)[name](behest)
+    for token in tokens_of(gateway):
+        canary.add(token)
+    canary.check(shown(caught.value))
+    canary.check(logs.text)
+
+
+@pytest.mark.parametrize(
+    "make",
+    [
+        lambda key: Behest(key),
+        lambda key: Behest(SecretStr(key)),
+        lambda key: Behest(key, base_url="http://evil.test"),
+        lambda key: Behest(key, base_url="http://127.0.0.1:1", ttl=1),
+        lambda key: Behest(key, base_url="http://127.0.0.1:1", nonsense=1),
+        lambda key: Behest(key, base_url="http://127.0.0.1:1", cache_size=0),
+        lambda key: Behest(key + " x", base_url="http://127.0.0.1:1"),
+        lambda key: Behest(key + "\n.", base_url="http://127.0.0.1:1"),
+        lambda key: Behest.shared(key, base_url="http://evil.test"),
+        lambda key: BehestSettings(key=key, ttl="x"),
+    ],
+)
+@pytest.mark.parametrize("kind", ["api key", "private key", "base64"])
+def test_construction(make: Callable[[str], object], kind: str) -> None:
+    """A key that was given to a client that can't be made isn't in the error's frames; ours, from the constructor down."""
+    key = {"api key": api_key(), "private key": "behest_pk_" + pem(), "base64": encoded(pem())}[kind]
+    canary = Canary(key, key.strip()[-60:])
+    with pytest.raises(BehestConfigError) as caught:
+        make(key)
+    canary.check(shown(caught.value))
+
+
+def test_keys_from_the_environment(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A malformed key in the environment isn't in the error's frames either."""
+    key = api_key() + " rest"
+    monkeypatch.setenv("BEHEST_KEY", key)
+    with pytest.raises(BehestConfigError) as caught:
+        Behest(base_url="http://127.0.0.1:1")
+    Canary(key).check(shown(caught.value))
+
+
+def test_local_signing(gateway: Emulator, logs: pytest.LogCaptureFixture, canary: Canary) -> None:
+    """Nothing of the private key, nor of what it signed, in a failing call."""
+    key = pem()
+    fields: dict[str, Any] = {"kid": "k1", "tenant_id": gateway.tenant_id, "project_id": gateway.project_id}
+    with Behest(key, base_url=gateway.base_url, **fields) as behest, pytest.raises(BehestError) as caught:
+        behest.complete(BODY, scope=ALICE)
+    for secret in (*tokens_of(gateway), key, key.split("\n")[5]):
+        canary.add(secret)
+    canary.check(shown(caught.value) + logs.text + repr(vars(behest)))
+
+
+def test_a_front_ends_token(gateway: Emulator, canary: Canary) -> None:
+    """A user's own token is in no repr and in no error of verifying it or calling with it."""
+    gateway.register_key("k1", public_pem())
+    token = gateway.issue("carol", ttl=-60)
+    canary.add(token)
+    holder = SecretStr(token)
+    del token
+    verifier = BehestVerifier(base_url=gateway.base_url)
+    with pytest.raises(BehestError) as caught:
+        verifier.verify(holder)
+    canary.check(shown(caught.value))
+    with Behest(gateway.api_key, base_url=gateway.base_url) as behest, pytest.raises(BehestError) as caught:
+        with scope(token=holder) as current:
+            canary.check(repr(current) + repr(behest.identify()))
+            behest.complete(BODY)
+    canary.check(shown(caught.value))
+
+
+async def test_clients_that_are_handed_out(gateway: Emulator, canary: Canary, logs: pytest.LogCaptureFixture) -> None:
+    """Nothing in the logs of an httpx client of one's own that is authenticated by ours."""
+    import httpx  # noqa: PLC0415 - used here only
+
+    with Behest(gateway.api_key, base_url=gateway.base_url) as behest, scope("alice"):
+        with httpx.Client(auth=behest.auth) as client:
+            answer = client.get(f"{gateway.base_url}/v1/models")
+        canary.add(tokens_of(gateway)[0])
+        canary.check(logs.text + repr(answer) + repr(answer.request) + repr(answer.request.headers))
+    gc.collect()
+    assert json.loads(answer.content)
