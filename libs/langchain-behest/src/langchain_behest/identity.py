@@ -16,7 +16,6 @@ __all__ = [
     "Addressee",
     "addressed",
     "configured_scope",
-    "is_side_call",
     "scope_of",
     "scope_of_call",
     "side_call",
