@@ -8,14 +8,14 @@ import httpx
 from hypothesis import settings
 from hypothesis import strategies as st
 from hypothesis.stateful import Bundle, RuleBasedStateMachine, invariant, rule
-from support.clocks import HandClock
-from support.minters import HandMinter
 
 from behest_base import BehestAuth, BehestConnectionError, BehestError, Scope
 from behest_base.hosts import Origin
 from behest_base.jwts import read_claims
 from behest_base.pool import TokenPool
 from behest_base.scope import resolve
+from support.clocks import HandClock
+from support.minters import HandMinter
 
 USERS = st.sampled_from(["alice", "bob", "carol", "dave"])
 MAX_USERS = 2

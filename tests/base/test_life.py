@@ -17,10 +17,13 @@ from typing import Any
 
 import pytest
 from pydantic import SecretStr
-from support.keys import api_key, pem, public_pem
 
-from behest_base import Behest, BehestConfigError, BehestSettings, Scope, close_shared, scope
+from behest_base import Behest, BehestConfigError, BehestSettings, Scope, close_shared
+from behest_base.clock import SYSTEM_CLOCK
 from behest_base.emulator import Emulator
+from behest_base.pool import TokenPool
+from support.keys import api_key, pem, public_pem
+from support.minters import HandMinter
 
 BODY = {"messages": [{"role": "user", "content": "Hello."}]}
 ALICE = Scope("alice")
@@ -105,7 +108,8 @@ async def test_closing_in_a_task(gateway: Emulator) -> None:
     assert behest._http._loops._by_loop == {}
 
 
-def test_shared_clients(environment: Emulator) -> None:
+@pytest.mark.usefixtures("environment")
+def test_shared_clients() -> None:
     """Property 18: the same arguments and environment give the same client, others another."""
     first = Behest.shared()
     assert Behest.shared() is first
@@ -117,7 +121,8 @@ def test_shared_clients(environment: Emulator) -> None:
     assert Behest.shared() is not first
 
 
-def test_shared_clients_are_bounded(environment: Emulator) -> None:
+@pytest.mark.usefixtures("environment")
+def test_shared_clients_are_bounded() -> None:
     """A program that makes up a configuration per request doesn't grow without end."""
     first = Behest.shared()
     for n in range(100):
@@ -148,13 +153,13 @@ def test_a_pickle_refers_to_the_environment(environment: Emulator) -> None:
 @pytest.mark.parametrize("how", ["key", "settings", "signing_key"])
 def test_a_key_given_as_an_argument_does_not_pickle(gateway: Emulator, how: str) -> None:
     """Property 13: the error says how to do it."""
-    given: dict[str, Any] = {
+    ways: dict[str, dict[str, Any]] = {
         "key": {"key": gateway.api_key, "base_url": gateway.base_url},
         "settings": {"settings": BehestSettings(key=gateway.api_key, base_url=gateway.base_url)},
         "signing_key": {"signing_key": lambda: None, "base_url": gateway.base_url, "tenant_id": "t", "project_id": "p"},
-    }[how]
+    }
     with pytest.raises(BehestConfigError, match="BEHEST_KEY"):
-        pickle.dumps(Behest(**given))
+        pickle.dumps(Behest(**ways[how]))
 
 
 def test_scopes_pickle_without_their_token(gateway: Emulator) -> None:
@@ -224,12 +229,8 @@ def test_no_thread_is_left() -> None:
     assert threading.active_count() == before
 
 
-def test_ten_thousand_users_are_small(gateway: Emulator) -> None:
+def test_ten_thousand_users_are_small() -> None:
     """Property 10: the cache of 10,000 users stays under 20 MB."""
-    from support.minters import HandMinter  # noqa: PLC0415 - next to what it measures
-
-    from behest_base.clock import SYSTEM_CLOCK  # noqa: PLC0415
-    from behest_base.pool import TokenPool  # noqa: PLC0415
 
     class Real(HandMinter):
         def _grant(self, wanted: Any, number: int) -> Any:

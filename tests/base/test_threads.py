@@ -80,11 +80,11 @@ def test_threads_are_the_users_own(gateway: Emulator, behest: Behest) -> None:
     say(behest, user("My boat is called Petrel."))
     answer = say(behest, user("What is my boat called?"), scope=Scope("bob", thread_id="t"))
     assert "Petrel" not in answer["choices"][0]["message"]["content"]
-    assert [one.text for one in behest.threads.messages("t", user_id="bob")][0] == "What is my boat called?"
+    assert behest.threads.messages("t", user_id="bob")[0].text == "What is my boat called?"
     assert len(gateway.thread("alice", "t")) == 2
 
 
-@pytest.mark.parametrize("name", ["a/b", "a?b=c", "a#b", "a%2Fb", "..a", "a+b", "ä" * 0 + "a:b"])
+@pytest.mark.parametrize("name", ["a/b", "a?b=c", "a#b", "a%2Fb", "..a", "a+b", "a:b"])
 def test_ids_are_quoted(gateway: Emulator, behest: Behest, name: str) -> None:
     """An id can't lead to another path."""
     where = Scope("alice", thread_id=name)
@@ -111,7 +111,8 @@ def test_reading_a_thread_is_no_call_in_it(gateway: Emulator, behest: Behest) ->
 
 def test_a_list_that_is_none(gateway: Emulator, behest: Behest) -> None:
     """A body in no known form is an error that says so."""
-    for body in ({"things": []}, "text", [{"no": "id"}], [5]):
+    bodies: tuple[Any, ...] = ({"things": []}, "text", [{"no": "id"}], [5])
+    for body in bodies:
         gateway.fail_next(status=200, path="threads", body=body)
         with pytest.raises(BehestServerError):
             behest.threads.list(user_id="alice")
@@ -183,7 +184,9 @@ def test_a_streamed_tool_call_is_recorded_whole(gateway: Emulator, behest: Behes
 
 
 @pytest.mark.parametrize("streamed", [False, True])
-async def test_a_thread_that_ends_in_an_open_call_is_mended(gateway: Emulator, behest: Behest, *, streamed: bool) -> None:
+async def test_a_thread_that_ends_in_an_open_call_is_mended(
+    gateway: Emulator, behest: Behest, *, streamed: bool
+) -> None:
     """A turn abandoned by another process is closed as cancelled, and the new message goes through, once."""
     gateway.store_tool_calls = True
     gateway.script(calling())
