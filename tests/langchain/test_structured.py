@@ -1,0 +1,172 @@
+"""Structured answers by each method, for each kind of schema, plain and streamed, and refusals."""
+
+from __future__ import annotations
+
+import json
+from typing import Annotated, Any, TypedDict
+
+import pytest
+from langchain_core.exceptions import OutputParserException
+from pydantic import BaseModel
+
+from behest_base.emulator import Emulator
+from langchain_behest import BehestRefusalError, ChatBehest
+
+
+class Joke(BaseModel):
+    """A joke."""
+
+    setup: str
+    punchline: str = ""
+
+
+class JokeDict(TypedDict):
+    """A joke."""
+
+    setup: Annotated[str, ..., "How it begins"]
+    punchline: str
+
+
+SCHEMA = {
+    "title": "JokeSchema",
+    "description": "A joke.",
+    "type": "object",
+    "properties": {"setup": {"type": "string"}, "punchline": {"type": "string"}},
+    "required": ["setup", "punchline"],
+}
+
+SCHEMAS: dict[str, Any] = {"Joke": Joke, "JokeDict": JokeDict, "JokeSchema": SCHEMA}
+
+ANSWER = {"setup": "Knock, knock.", "punchline": "Who's there?"}
+
+
+def reply(method: str, name: str) -> Any:
+    """Return a model's reply with the answer, as the method asks for it."""
+    if method != "function_calling":
+        return json.dumps(ANSWER)
+    call = {"id": "c1", "type": "function", "function": {"name": name, "arguments": json.dumps(ANSWER)}}
+    return {"content": None, "tool_calls": [call]}
+
+
+every_method = pytest.mark.parametrize("method", ["json_schema", "function_calling", "json_mode"])
+
+
+@every_method
+@pytest.mark.parametrize("name", SCHEMAS)
+async def test_every_schema_by_every_method(method: Any, name: str, model: ChatBehest, gateway: Emulator) -> None:
+    """Pydantic schemas give instances, the others dicts, in threads and tasks."""
+    structured = model.with_structured_output(SCHEMAS[name], method=method)
+    gateway.script(reply(method, name), reply(method, name))
+    expected = Joke(**ANSWER) if name == "Joke" else ANSWER
+    assert structured.invoke("Joke.") == expected
+    assert await structured.ainvoke("Joke.") == expected
+
+
+@every_method
+async def test_partial_objects_are_streamed(method: Any, model: ChatBehest, gateway: Emulator) -> None:
+    """Answers grow as they come; the last one is whole."""
+    for schema in (JokeDict, Joke):
+        name = schema.__name__
+        gateway.script(reply(method, name), reply(method, name))
+        structured = model.with_structured_output(schema, method=method)
+        parts = list(structured.stream("Joke."))
+        assert len(parts) > 1
+        assert parts[-1] == (Joke(**ANSWER) if schema is Joke else ANSWER)
+        assert parts[0] != parts[-1]
+        assert [part async for part in structured.astream("Joke.")] == parts
+
+
+def test_what_goes_out_by_json_schema(model: ChatBehest, gateway: Emulator) -> None:
+    """The default method sends the schema as `response_format`; strict closes it."""
+    model.with_structured_output(Joke).invoke("Joke.")
+    model.with_structured_output(Joke, strict=True).invoke("Joke.")
+    loose, strict = (chat.json["response_format"]["json_schema"] for chat in gateway.chats)
+    assert (loose["name"], loose["description"]) == ("Joke", "A joke.")
+    assert loose["schema"]["required"] == ["setup"]
+    assert "strict" not in loose
+    assert strict["strict"] is True
+    assert strict["schema"]["additionalProperties"] is False
+    assert strict["schema"]["required"] == ["setup", "punchline"]
+
+
+def test_what_goes_out_by_function_calling(model: ChatBehest, gateway: Emulator) -> None:
+    """A tool of the schema's name is asked for, one call at most."""
+    model.with_structured_output(JokeDict, method="function_calling", strict=True).invoke("Joke.")
+    sent = gateway.chats[0].json
+    assert sent["tool_choice"] == {"type": "function", "function": {"name": "JokeDict"}}
+    assert sent["parallel_tool_calls"] is False
+    assert sent["tools"][0]["function"]["strict"] is True
+
+
+def test_json_mode_does_without_a_schema(model: ChatBehest, gateway: Emulator) -> None:
+    """Any JSON will do, if that is what is asked for."""
+    gateway.script('```json\n{"any": 1}\n```')
+    assert model.with_structured_output(None, method="json_mode").invoke("JSON.") == {"any": 1}
+    assert gateway.chats[0].json["response_format"] == {"type": "json_object"}
+
+
+@every_method
+def test_include_raw(method: Any, model: ChatBehest, gateway: Emulator) -> None:
+    """The message and the error of parsing come along, where they are asked for."""
+    structured = model.with_structured_output(Joke, method=method, include_raw=True)
+    bad = {"id": "c1", "type": "function", "function": {"name": "Joke", "arguments": '{"punchline": "?"}'}}
+    gateway.script(
+        reply(method, "Joke"),
+        {"content": None, "tool_calls": [bad]} if method == "function_calling" else '{"punchline": "?"}',
+    )
+    good = structured.invoke("Joke.")
+    assert good["parsed"] == Joke(**ANSWER)
+    assert good["parsing_error"] is None
+    assert good["raw"].usage_metadata
+    failed = structured.invoke("Joke.")
+    assert failed["parsed"] is None
+    assert isinstance(failed["parsing_error"], Exception)
+
+
+@every_method
+async def test_a_refusal_is_said(method: Any, model: ChatBehest, gateway: Emulator) -> None:
+    """A model that refuses is neither an empty answer nor a parsing riddle, plain, streamed or raw."""
+    refusal = {"content": None, "refusal": "I'd rather not."}
+    structured = model.with_structured_output(Joke, method=method)
+    gateway.script(*[refusal] * 4)
+    with pytest.raises(BehestRefusalError, match="rather not") as caught:
+        structured.invoke("Joke.")
+    assert isinstance(caught.value, OutputParserException)
+    with pytest.raises(BehestRefusalError, match="rather not"):
+        list(structured.stream("Joke."))
+    with pytest.raises(BehestRefusalError, match="rather not"):
+        [_ async for _ in structured.astream("Joke.")]
+    raw = model.with_structured_output(Joke, method=method, include_raw=True).invoke("Joke.")
+    assert raw["raw"].additional_kwargs["refusal"] == "I'd rather not."
+    assert isinstance(raw["parsing_error"], BehestRefusalError)
+
+
+def test_an_answer_that_does_not_fit(model: ChatBehest, gateway: Emulator) -> None:
+    """An answer that misses the schema is LangChain's parsing error."""
+    gateway.script('{"punchline": "?"}')
+    with pytest.raises(OutputParserException):
+        model.with_structured_output(Joke).invoke("Joke.")
+
+
+def test_arguments_that_make_no_sense(model: ChatBehest) -> None:
+    """An unknown method, strict without a schema, and a missing schema are said at once."""
+    with pytest.raises(ValueError, match="yaml"):
+        model.with_structured_output(Joke, method="yaml")  # type: ignore[arg-type]
+    with pytest.raises(ValueError, match="strict"):
+        model.with_structured_output(Joke, method="json_mode", strict=True)
+    with pytest.raises(ValueError, match="needs a schema"):
+        model.with_structured_output(None)
+
+
+def test_the_emulator_fills_a_schema(model: ChatBehest) -> None:
+    """End to end with the built-in model: what comes back fits."""
+    assert isinstance(model.with_structured_output(Joke).invoke("Tell a joke."), Joke)
+
+
+def test_a_schema_of_a_call(model: ChatBehest, gateway: Emulator) -> None:
+    """`response_format=` of a call takes a class as well as the wire's form."""
+    model.invoke("Joke.", response_format=Joke)
+    model.bind(response_format={"type": "json_object"}).invoke("Joke.")
+    first, second = (chat.json["response_format"] for chat in gateway.chats)
+    assert first["json_schema"]["name"] == "Joke"
+    assert second == {"type": "json_object"}
