@@ -46,6 +46,7 @@ class ChunkReader:
         if chunk.get("usage"):
             # Servers that count as they go send the sum so far each time: the last one stands.
             self._usage = chunk["usage"]
+            self._metadata.update(answer_metadata(chunk))
         metadata: dict[str, Any] = {"model_provider": PROVIDER}
         is_first = PLACE in chunk
         if is_first:

@@ -10,7 +10,7 @@ from langchain_core.language_models.chat_models import BaseChatModel
 from langchain_core.language_models.model_profile import ModelProfile
 from langchain_core.load.serializable import SerializedConstructor, SerializedNotImplemented
 from langchain_core.utils.utils import _build_model_kwargs
-from pydantic import ConfigDict, Field, PrivateAttr, SecretStr, field_validator, model_validator
+from pydantic import ConfigDict, Field, PrivateAttr, SecretStr, model_validator
 
 from behest_base import UNSET, Behest, BehestConfigError, Unset
 from langchain_behest.params import PARAMETERS, SYNONYMS
@@ -125,16 +125,9 @@ class BehestFields(BaseChatModel):
         if not isinstance(values, Mapping):
             return values
         named = {SYNONYMS.get(name, name): value for name, value in values.items()}
+        if isinstance(named.get("model_kwargs"), Mapping):
+            named["model_kwargs"] = {**named["model_kwargs"]}  # it is added to, and may be the caller's own
         return _build_model_kwargs(named, set(cls.model_fields))
-
-    @field_validator("model_kwargs")
-    @classmethod
-    def _keep_fields_out_of_model_kwargs(cls, values: dict[str, Any]) -> dict[str, Any]:
-        misplaced = sorted({*values} & {*cls.model_fields})
-        if misplaced:
-            msg = f"model_kwargs holds {', '.join(misplaced)}, which are arguments of their own: pass them directly."
-            raise ValueError(msg)
-        return values
 
     @property
     def model_name(self) -> str:
