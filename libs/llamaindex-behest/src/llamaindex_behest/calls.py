@@ -45,7 +45,8 @@ class Call:
         """
         scope, arguments = take_scope(kwargs)
         wire = to_wire(messages)
-        return cls(model, _identity(model, scope, wire), wire, marks_of(messages), arguments)
+        marks = marks_of(messages)
+        return cls(model, _identity(model, scope, wire, marks), wire, marks, arguments)
 
     def outgoing(self) -> list[dict[str, Any]]:
         """Return what of the list goes out."""
@@ -85,7 +86,9 @@ def identity_apart(model: BehestModel, kwargs: Mapping[str, Any] | None) -> Iden
     return model.identify(scope.over(_NO_CONVERSATION))
 
 
-def _identity(model: BehestModel, scope: Scope, messages: Sequence[dict[str, Any]]) -> Identity:
+def _identity(
+    model: BehestModel, scope: Scope, messages: Sequence[dict[str, Any]], marks: list[str | None]
+) -> Identity:
     if (forced := forced_identity()) is not None:
         return forced
     use = use_of()
@@ -97,5 +100,6 @@ def _identity(model: BehestModel, scope: Scope, messages: Sequence[dict[str, Any
     if identity.thread_id is None:
         belongs = use is Use.CONVERSATION
     else:
-        belongs = conversation_of(model.client.view(identity)).takes(messages, use)
+        view = model.client.view(identity)
+        belongs = conversation_of(view).takes(messages, marks, identity.thread_id, use, view)
     return identity if belongs else model.identify(scope.over(_NO_CONVERSATION))

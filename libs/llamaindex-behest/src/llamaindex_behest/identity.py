@@ -8,6 +8,7 @@ from collections.abc import Generator, Mapping
 from contextvars import ContextVar
 from typing import Any, Final
 
+from llama_index.core.base.llms.base import BaseLLM
 from llama_index.core.prompts import BasePromptTemplate
 from llama_index.core.prompts.base import ChatPromptTemplate, SelectorPromptTemplate
 
@@ -24,11 +25,16 @@ class Use(enum.Enum):
 
     CONVERSATION = "conversation"
     """`chat` and the tool-calling methods: a turn, unless a memory says that the turn is another."""
+    QUESTION = "question"
+    """`predict` and `stream` of a chat prompt that ends in the bare question: how chat engines answer, if a memory is in use."""
     PROMPT = "prompt"
-    """`predict` and `stream` of a chat prompt: a turn only while a memory of the thread is in use."""
+    """Any other chat prompt: a turn only if a memory of the thread says so."""
     APART = "apart"
     """Completions, structured answers and text prompts: never a turn."""
 
+
+# The last message of the prompts that chat engines answer with (llama_index.core.chat_engine.utils).
+_BARE_QUESTION: Final = "{query_str}"
 
 _use: ContextVar[Use] = ContextVar("behest_use", default=Use.CONVERSATION)
 _forced: ContextVar[Identity | None] = ContextVar("behest_forced_identity", default=None)
@@ -64,11 +70,14 @@ def forced_identity() -> Identity | None:
     return _forced.get()
 
 
-def prompt_use(prompt: BasePromptTemplate, llm: Any) -> Use:
+def prompt_use(prompt: BasePromptTemplate, llm: BaseLLM) -> Use:
     """Return what a prediction of this prompt is for."""
     if isinstance(prompt, SelectorPromptTemplate):
         prompt = prompt.select(llm)
-    return Use.PROMPT if isinstance(prompt, ChatPromptTemplate) else Use.APART
+    if not isinstance(prompt, ChatPromptTemplate):
+        return Use.APART
+    last = prompt.message_templates[-1].content if prompt.message_templates else None
+    return Use.QUESTION if (last or "").strip() == _BARE_QUESTION else Use.PROMPT
 
 
 def take_scope(kwargs: Mapping[str, Any]) -> tuple[Scope, dict[str, Any]]:

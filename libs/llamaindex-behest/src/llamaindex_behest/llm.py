@@ -67,11 +67,8 @@ class BehestLLM(StructuredAnswers):
             client: A client to call with, instead of one from `api_key`, `base_url`, `slug` and the environment.
             **fields: The other fields.
         """
-        secret = SecretStr(api_key) if isinstance(api_key, str) else api_key
-        del api_key  # no secret in the frame of an error
         super().__init__(model=model, **fields)
-        self._api_key = secret
-        self._client = client
+        self._connect(api_key, client)
 
     # -- chat -------------------------------------------------------------------------------------------------------
 

@@ -5,11 +5,11 @@ from __future__ import annotations
 from typing import Any, Final, Self
 
 from llama_index.core.base.llms.types import LLMMetadata
-from llama_index.core.bridge.pydantic import Field, PrivateAttr
+from llama_index.core.bridge.pydantic import Field
 from llama_index.core.llms.function_calling import FunctionCallingLLM
-from pydantic import SecretStr
 
-from behest_base import UNSET, Behest, BehestConfigError, Identity, Scope, Unset
+from behest_base import UNSET, Identity, Scope, Unset
+from llamaindex_behest.connection import Connected
 
 __all__ = ["BehestModel"]
 
@@ -18,13 +18,8 @@ __all__ = ["BehestModel"]
 CONTEXT_WINDOW_TOKENS: Final = 128_000
 NUM_OUTPUT_TOKENS: Final = 4_096
 
-_KEY_IS_AN_ARGUMENT: Final = (
-    "A BehestLLM whose key was given as an argument can't be pickled, since the key would leave the process. Set BEHEST_KEY "
-    "(BEHEST_KEY_FILE) here and in the workers, and make the model without api_key=."
-)
 
-
-class BehestModel(FunctionCallingLLM):
+class BehestModel(Connected, FunctionCallingLLM):
     """The base of `BehestLLM`: everything but its calls."""
 
     model: str = Field(default="default", description="The model's name; `default` is the project's own.")
@@ -48,11 +43,6 @@ class BehestModel(FunctionCallingLLM):
     )
     timeout: float | None = Field(default=None, gt=0, description="Seconds for each step of a request. None: 120.")
     max_retries: int | None = Field(default=None, ge=0, description="Sends after the first. None: the client's, 2.")
-    base_url: str | None = Field(default=None, description="The gateway, if not from BEHEST_BASE_URL or a slug.")
-    slug: str | None = Field(default=None, description="The project's slug, if not from BEHEST_SLUG.")
-
-    _api_key: SecretStr | None = PrivateAttr(default=None)
-    _client: Behest | None = PrivateAttr(default=None)
 
     @classmethod
     def class_name(cls) -> str:
@@ -69,13 +59,6 @@ class BehestModel(FunctionCallingLLM):
             is_function_calling_model=self.is_function_calling_model,
             model_name=self.model,
         )
-
-    @property
-    def client(self) -> Behest:
-        """The client in use; made from the arguments and the environment at the first call, and shared in the process."""
-        if self._client is None:
-            self._client = Behest.shared(self._api_key, base_url=self.base_url, slug=self.slug)
-        return self._client
 
     def for_user(
         self,
@@ -98,7 +81,7 @@ class BehestModel(FunctionCallingLLM):
         copy = self.model_copy(
             update={"user_id": user_id, "thread_id": thread_id, "session_id": session_id, "tier": tier}
         )
-        copy._client = self.client  # noqa: SLF001 - our own class; made now, so that both have the same one
+        copy._connect(None, self.client)  # noqa: SLF001 - our own class; made now, so that both have the same one
         return copy
 
     def identify(self, scope: Scope | None = None) -> Identity:
@@ -119,18 +102,6 @@ class BehestModel(FunctionCallingLLM):
         """Return the time and retries of a call, where this model has its own."""
         limits = {"timeout": self.timeout, "max_retries": self.max_retries}
         return {name: value for name, value in limits.items() if value is not None}
-
-    def __getstate__(self) -> dict[str, Any]:
-        """Pickle by reference to the environment: no key, token or connection leaves the process.
-
-        Raises:
-            BehestConfigError: The key was an argument, here or of the client.
-        """
-        if self._api_key is not None:
-            raise BehestConfigError(_KEY_IS_AN_ARGUMENT)
-        if self._client is not None:
-            self._client.__reduce__()  # the base class would drop a client that can't be pickled, without a word
-        return super().__getstate__()
 
 
 def _unset(value: str | None) -> str | Unset:

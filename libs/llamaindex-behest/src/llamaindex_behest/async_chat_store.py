@@ -1,0 +1,171 @@
+"""BehestAsyncChatStore: the same for `llama_index.core.memory.Memory`."""
+
+from __future__ import annotations
+
+import asyncio
+from typing import Any
+
+from llama_index.core.base.llms.types import ChatMessage
+from llama_index.core.bridge.pydantic import Field
+from llama_index.core.storage.chat_store.base_db import AsyncDBChatStore, MessageStatus
+from pydantic import SecretStr
+
+from behest_base import UNSET, Behest, BehestConfigError, Scope
+from llamaindex_behest.connection import Connected
+from llamaindex_behest.keeper import Keeper
+from llamaindex_behest.view import ThreadContents
+
+__all__ = ["BehestAsyncChatStore"]
+
+
+class BehestAsyncChatStore(Connected, AsyncDBChatStore):
+    """Chat histories that the gateway keeps, for `Memory`. The key (its `session_id`) is the thread id.
+
+    It reads from the gateway and writes through it, as `BehestChatStore` does. Messages that `Memory` archives stay in the
+    thread, and this process notes how many they are.
+
+    Example:
+        ```python
+        llm = BehestLLM(user_id="alice", thread_id="support-42")
+        memory = Memory.from_defaults(session_id="support-42", chat_store=BehestAsyncChatStore(user_id="alice"))
+        engine = SimpleChatEngine.from_defaults(llm=llm, memory=memory)
+        ```
+    """
+
+    user_id: str | None = Field(default=None, description="The end user when the ambient scope names none.")
+
+    def __init__(self, *, api_key: str | SecretStr | None = None, client: Behest | None = None, **fields: Any) -> None:
+        """Check the fields; nothing is sent.
+
+        Args:
+            api_key: API key, signing key or token, as `behest_base.Behest` takes it; else `BEHEST_KEY`.
+            client: A client to call with: the model's, if that was given one.
+            **fields: `user_id`, `base_url`, `slug`.
+        """
+        super().__init__(**fields)
+        self._connect(api_key, client)
+
+    @classmethod
+    def class_name(cls) -> str:
+        """Return the class's name."""
+        return "BehestAsyncChatStore"
+
+    async def get_messages(
+        self,
+        key: str,
+        status: MessageStatus | None = MessageStatus.ACTIVE,
+        limit: int | None = None,
+        offset: int | None = None,
+    ) -> list[ChatMessage]:
+        """Return a thread's messages, oldest first, those that wait for the next call at the end.
+
+        Args:
+            key: The thread id.
+            status: Which of them; None for all.
+            limit: The most to return.
+            offset: How many to leave out at the beginning.
+        """
+        contents = await self._loaded(key)
+        chosen = _with_status(contents.messages(), contents.archived, status)[offset or 0 :]
+        return chosen if limit is None else chosen[:limit]
+
+    async def count_messages(self, key: str, status: MessageStatus | None = MessageStatus.ACTIVE) -> int:
+        """Return how many messages a thread has, see `get_messages`."""
+        return len(await self.get_messages(key, status))
+
+    async def add_message(self, key: str, message: ChatMessage, status: MessageStatus = MessageStatus.ACTIVE) -> None:
+        """Add a message: one that the thread has is nothing to do, a new user message waits for the next call.
+
+        Raises:
+            BehestConfigError: It can't be stored.
+        """
+        await self.add_messages(key, [message], status)
+
+    async def add_messages(
+        self, key: str, messages: list[ChatMessage], status: MessageStatus = MessageStatus.ACTIVE
+    ) -> None:
+        """Add messages, one after the other; see `add_message`."""
+        _only_active(status)
+        contents = self._thread(key).contents
+        for message in messages:
+            contents.put(message)
+
+    async def set_messages(
+        self, key: str, messages: list[ChatMessage], status: MessageStatus = MessageStatus.ACTIVE
+    ) -> None:
+        """Make a thread these messages: what it holds is nothing to do, new user messages wait for the next call.
+
+        Raises:
+            BehestConfigError: It would take rewriting what the gateway holds.
+        """
+        _only_active(status)
+        (await asyncio.to_thread(self._thread(key).reload)).set(messages)
+
+    async def delete_message(self, key: str, idx: int) -> ChatMessage | None:
+        """Take back a message that waits for the next call; None if there is none at this position.
+
+        Raises:
+            BehestConfigError: The gateway holds it; only a whole thread can be deleted.
+        """
+        return (await self._loaded(key)).remove(idx)
+
+    async def delete_messages(self, key: str, status: MessageStatus | None = None) -> None:
+        """Delete a thread.
+
+        Raises:
+            BehestConfigError: Only a part of it was to be deleted.
+        """
+        keeper = self._thread(key)
+        contents = await asyncio.to_thread(keeper.load)
+        everything = contents.messages()
+        if len(_with_status(everything, contents.archived, status)) < len(everything):
+            _refuse_part(f"its {MessageStatus(status).value} messages")
+        await asyncio.to_thread(keeper.delete)
+
+    async def delete_oldest_messages(self, key: str, n: int) -> list[ChatMessage]:
+        """Delete the oldest messages, which can be done only with all of them at once; return them.
+
+        Raises:
+            BehestConfigError: The thread has more.
+        """
+        keeper = self._thread(key)
+        if n < 1:
+            return []
+        if n < len((await asyncio.to_thread(keeper.load)).messages()):
+            _refuse_part(f"its oldest {n}")
+        return await asyncio.to_thread(keeper.delete) or []
+
+    async def archive_oldest_messages(self, key: str, n: int) -> list[ChatMessage]:
+        """Set the oldest active messages aside and return them. The thread keeps them; only this process knows of it."""
+        return (await self._loaded(key)).archive(n)
+
+    async def get_keys(self) -> list[str]:
+        """Return the ids of the user's threads."""
+        own = Scope(user_id=UNSET if self.user_id is None else self.user_id)
+        threads = await asyncio.to_thread(self.client.threads.list, scope=Scope.current().over(own))
+        return [thread.id for thread in threads]
+
+    def _thread(self, key: str) -> Keeper:
+        return Keeper(self.client, self.user_id, key)
+
+    async def _loaded(self, key: str) -> ThreadContents:
+        # In a thread, over the connections that threads share: Memory's blocking methods run each call in an event loop that
+        # they close without shutting down its generators, so that connections of that loop would never be closed.
+        return await asyncio.to_thread(self._thread(key).load)
+
+
+def _with_status(messages: list[ChatMessage], archived: int, status: MessageStatus | None) -> list[ChatMessage]:
+    if status is None:
+        return messages
+    return messages[:archived] if status is MessageStatus.ARCHIVED else messages[archived:]
+
+
+def _only_active(status: MessageStatus) -> None:
+    if status is not MessageStatus.ACTIVE:
+        msg = "Messages can't be added as archived: a thread has no place for that. Archive the oldest ones instead."
+        raise BehestConfigError(msg, code="not_in_thread")
+
+
+def _refuse_part(what: str) -> None:
+    msg = f"The gateway deletes a thread whole, not {what}. Delete all of it, or archive the oldest messages."
+    raise BehestConfigError(msg, code="not_in_thread")
