@@ -91,7 +91,7 @@ def _key(identity: Identity) -> Key:
 def _attach(request: httpx.Request, identity: Identity, token: Token | None) -> httpx.Request:
     if token is not None:
         request.headers["Authorization"] = token.authorization
-    elif identity.token is not None:
+    elif identity.token is not None:  # pragma: no branch - one of the two there is
         request.headers["Authorization"] = f"Bearer {identity.token.get_secret_value()}"
     request.headers.setdefault("X-Session-Id", identity.session_id)
     if identity.thread_id is not None:

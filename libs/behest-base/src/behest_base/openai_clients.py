@@ -8,7 +8,7 @@ import httpx
 
 try:
     from openai import AsyncOpenAI, OpenAI
-except ImportError as error:
+except ImportError as error:  # pragma: no cover - seen in an interpreter of its own
     _missing = 'Behest.openai() needs the OpenAI SDK: pip install "behest-base[openai]".'
     raise ImportError(_missing) from error
 

@@ -311,7 +311,7 @@ class TokenPool:
 
     def _guard(self) -> threading.Lock:
         """Return the lock; in a forked child a new one, without the parent's flights, which never land there."""
-        if self._pid != os.getpid():
+        if self._pid != os.getpid():  # pragma: no cover - a forked child, which no coverage is measured in
             self._pid, self._lock = os.getpid(), threading.Lock()
             for slot in self._slots.values():
                 slot.flight = None

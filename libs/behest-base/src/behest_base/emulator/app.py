@@ -61,7 +61,12 @@ class _Recording:
         body = await _body(receive)
         record = _record(scope, body)
         self._gateway.recorder.add(record)
+        generation = self._gateway.generation
         await self._pause(record)
+        if generation != self._gateway.generation:
+            # It was still on its way when all was reset: what waits now is for others.
+            send.__self__.transport.close()  # type: ignore[attr-defined]
+            return
         fault = self._gateway.faults.take(record.kind)
         scope["state"] = {"record": record, "fault": fault}
         # The connection under uvicorn's send: dropping it is no part of ASGI.

@@ -34,7 +34,9 @@ def completion_of(request: dict[str, Any], reply: Message) -> dict[str, Any]:
     """Return the completion of a request whose messages are the effective prompt; a whole completion is taken as it is."""
     if "choices" in reply:
         return {"id": f"chatcmpl-{uuid.uuid4().hex}", "object": "chat.completion", "created": int(time.time()), **reply}
-    message, finish = _limited(request, {"role": "assistant", "content": None, **reply})
+    # Models reason before they speak; the order of the fields is that of a stream's deltas.
+    first = {name: reply[name] for name in ("reasoning_content",) if name in reply}
+    message, finish = _limited(request, {"role": "assistant", **first, "content": None, **reply})
     choices = [
         {"index": index, "message": message, "finish_reason": finish, "logprobs": None}
         for index in range(int(request.get("n") or 1))
@@ -77,6 +79,8 @@ def assembled(chunks: Sequence[dict[str, Any]]) -> Message | None:
     calls: dict[int, dict[str, Any]] = {}
     for chunk in chunks:
         for choice in chunk.get("choices") or ():
+            if choice.get("index"):
+                continue
             delta = choice.get("delta") or {}
             for name in ("content", "reasoning_content", "refusal"):
                 if isinstance(delta.get(name), str) and delta[name]:

@@ -54,6 +54,7 @@ class Controls:
         self.recorder = Recorder()
         self.faults = Faults()
         self.scripts = Scripts()
+        self.generation = 0
         self.upstream: str | None = None
         self.upstream_key: str | None = None
         self.upstream_model: str | None = None
@@ -234,6 +235,7 @@ class Controls:
 
     def reset(self) -> None:
         """Be as new: no memory, no faults, no scripts, no recordings, the usual settings."""
+        self.generation += 1
         self.recorder.clear()
         self.faults.clear()
         self.scripts.clear()

@@ -153,8 +153,15 @@ def _list(request: Request, name: str, items: Sequence[dict[str, Any]]) -> Respo
         return JSONResponse(list(items))
     if gateway.list_shape == "wrapped":
         return JSONResponse({name: list(items)})
-    start = int(request.query_params.get("cursor") or 0)
-    size = min(int(request.query_params.get("limit") or gateway.page_size), gateway.page_size)
+    start = _number(request, "cursor", 0)
+    size = min(max(1, _number(request, "limit", gateway.page_size)), gateway.page_size)
     rest = start + size < len(items)
     cursor = str(start + size) if rest else None
     return JSONResponse({"data": list(items[start : start + size]), "has_more": rest, "next_cursor": cursor})
+
+
+def _number(request: Request, name: str, default: int) -> int:
+    given = request.query_params.get(name) or str(default)
+    if not given.isdecimal():
+        raise Refusal(400, "invalid_request", f"{name!r} must be a number that the gateway gave.")
+    return int(given)

@@ -44,7 +44,7 @@ class Keyring:
         """Accept all tokens again, of the keys that were there at first."""
         self._public = {OWN_KID: _key(OWN_KID).public_key(), SIGNING_KID: _key(SIGNING_KID).public_key()}
         self._rejected: set[str] = set()
-        self._issued: list[str] = []
+        self._issued: set[str] = set()
 
     def register(self, kid: str, public_pem: str) -> None:
         """Accept tokens signed with the private half of a key."""
@@ -94,7 +94,7 @@ class Keyring:
         }
         known = {name: value for name, value in whole.items() if value is not None}
         token = jwt.encode(known, _key(OWN_KID), algorithm="RS256", headers={"typ": "JWT", "kid": OWN_KID})
-        self._issued.append(token)
+        self._issued.add(token)
         return token
 
     def verify(self, authorization: str | None) -> dict[str, Any]:
@@ -113,7 +113,7 @@ class Keyring:
             raise Refusal(403, "wrong_project", "The token belongs to another project or tenant.")
         if not isinstance(claims.get("uid"), str) or not claims["uid"]:
             raise Refusal(401, "invalid_token", "The token names no user.")
-        self._issued.append(token)
+        self._issued.add(token)
         return claims
 
     def _decode(self, token: str) -> dict[str, Any]:
@@ -127,6 +127,8 @@ class Keyring:
             )
         except jwt.PyJWTError as error:
             raise Refusal(401, "invalid_token", f"The token is not valid: {type(error).__name__}.") from None
+        if not all(isinstance(claims.get(name, 0), int | float) for name in ("exp", "nbf")):
+            raise Refusal(401, "invalid_token", "The token's times are not numbers.")
         now = self._now()
         if now > claims["exp"] + LEEWAY_SECONDS:
             raise Refusal(401, "token_expired", "The token has expired.")

@@ -11,7 +11,7 @@ import uuid
 from typing import Any, Final
 
 from behest_base.emulator.schemas import fill
-from behest_base.emulator.words import best_match, is_question, overlap, sentences
+from behest_base.emulator.words import best_match, is_question, labelled_question, overlap, sentences
 
 __all__ = ["answer", "text_of"]
 
@@ -46,7 +46,8 @@ def _reply(messages: list[Message], question: str) -> str:
     results = _results_of_this_turn(messages)
     if results:
         return " ".join(results)
-    asked = [sentence for sentence in sentences(question) if is_question(sentence)]
+    labelled = labelled_question(question)
+    asked = [labelled] if labelled else [sentence for sentence in sentences(question) if is_question(sentence)]
     if not asked:
         return f"{NOTED}{question.strip()}" if question.strip() else UNKNOWN
     return best_match(asked[-1], _material(messages, asked)) or UNKNOWN
@@ -55,7 +56,7 @@ def _reply(messages: list[Message], question: str) -> str:
 def _material(messages: list[Message], asked: list[str]) -> list[str]:
     """Return the sentences to answer from: all that was said, but questions, and what the model itself said of them."""
     said = [sentence for message in messages for sentence in _statements(message)]
-    return [sentence for sentence in dict.fromkeys(said) if sentence not in asked]
+    return [sentence for sentence in dict.fromkeys(said) if not any(question in sentence for question in asked)]
 
 
 def _statements(message: Message) -> list[str]:

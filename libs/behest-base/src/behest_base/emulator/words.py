@@ -8,7 +8,7 @@ from collections import Counter
 from collections.abc import Sequence
 from typing import Final
 
-__all__ = ["best_match", "is_question", "numbers", "overlap", "quoted", "sentences", "stems"]
+__all__ = ["best_match", "is_question", "labelled_question", "numbers", "overlap", "quoted", "sentences", "stems"]
 
 _STOP: Final = frozenset(
     [
@@ -151,11 +151,16 @@ _QUESTION_WORDS: Final = frozenset(
 _BREAK: Final = re.compile(r"(?<=[.!?])[\"')\]]*\s+|\n\s*\n|\n(?=\s*(?:[-*|#>]|\d+[.)]\s|```))|\n(?<=:\n)")
 _SUFFIXES: Final = ("ingly", "edly", "ing", "edy", "ies", "ied", "ed", "es", "ly", "s", "e")
 SHORTEST_STEM: Final = 3
+# How prompts that carry context and question in one message mark them.
+_LABEL: Final = re.compile(r"^(?:context|question|query|answer|input|response)\s*:\s*", re.IGNORECASE)
+_LABELLED_QUESTION: Final = re.compile(
+    r"^[ \t]*(?:[\w-]+ )?(?:question|query|input)[ \t]*:[ \t]*\n?[ \t]*(\S.*)$", re.IGNORECASE | re.MULTILINE
+)
 
 
 def sentences(text: str) -> list[str]:
-    """Split a text, Markdown included, into sentences."""
-    pieces = (re.sub(r"\s+", " ", piece).strip(" -*|#>`") for piece in _BREAK.split(text))
+    """Split a text, Markdown included, into sentences, without labels such as `Context:` before them."""
+    pieces = (_LABEL.sub("", re.sub(r"\s+", " ", piece).strip(" -*|#>`")) for piece in _BREAK.split(text))
     return [piece for piece in pieces if re.search(r"\w", piece)]
 
 
@@ -168,6 +173,12 @@ def is_question(sentence: str) -> bool:
     """Say whether a sentence asks or demands something."""
     words = re.findall(r"\w+", sentence.lower())
     return sentence.rstrip(" \"')").endswith("?") or bool(words and words[0] in _QUESTION_WORDS)
+
+
+def labelled_question(text: str) -> str | None:
+    """Return the question of a prompt that marks it: "Context: … Question: … Answer:"."""
+    found = _LABELLED_QUESTION.findall(text)
+    return found[-1].strip() if found else None
 
 
 def numbers(text: str) -> list[float]:
