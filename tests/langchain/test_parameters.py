@@ -133,12 +133,14 @@ def test_headers_are_the_identitys(name: str, model: ChatBehest, gateway: Emulat
 
 async def test_a_timeout_of_the_model_or_the_call(behest: Behest, gateway: Emulator) -> None:
     """The call's timeout comes before the model's, which comes before the client's."""
-    gateway.chat_delay = 0.3
     model = ChatBehest(client=behest, user_id="alice", timeout=0.05, max_retries=0)
-    with pytest.raises(BehestTimeoutError):
-        await model.ainvoke("Hello.")
-    with pytest.raises(BehestTimeoutError):
-        list(model.stream("Hello."))
+    with gateway.holding("chat"):
+        with pytest.raises(BehestTimeoutError):
+            await model.ainvoke("Hello.")
+        with pytest.raises(BehestTimeoutError):
+            list(model.stream("Hello."))
+    gateway.wait_for(lambda: all(chat.reply or chat.disconnected for chat in gateway.chats))
+    gateway.chat_delay = 0.1
     assert (await model.ainvoke("Hello.", timeout=10)).text
 
 
