@@ -66,8 +66,10 @@ class ThreadContents:
         talk.in_use, talk.looked_at = True, self._view.turns_recorded
         waiting = [_key(message) for message in self._view.pending]
         held = [self._marked(message) for message in talk.base or ()]
+        # A tool's result may be put before the call that takes it along (a handoff), so that it goes by its neighbours' marks.
         return held + [
-            from_wire(message) if _key(message) in waiting else self._marked(message) for message in talk.turn
+            from_wire(message) if message["role"] == "tool" or _key(message) in waiting else self._marked(message)
+            for message in talk.turn
         ]
 
     def _marked(self, message: Message) -> ChatMessage:
