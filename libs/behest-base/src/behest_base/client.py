@@ -171,8 +171,7 @@ class Behest(Core):
         try:
             next(steps)
             while True:
-                if thread is None:
-                    thread = yield from _read_thread(identity)
+                thread = (yield from _read_thread(identity)) if thread is None else thread
                 steps.send(thread)
         except StopIteration as stop:
             outcome = stop.value

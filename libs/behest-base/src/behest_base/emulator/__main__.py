@@ -26,6 +26,7 @@ def main(arguments: list[str] | None = None) -> None:
     try:
         emulator.start()
     except OSError as error:
+        emulator.stop()
         sys.exit(
             f"The emulator can't listen on {given.host}:{given.port}: {error.strerror}. Choose another with --port."
         )

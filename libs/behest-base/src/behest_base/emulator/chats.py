@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import json
-from collections.abc import AsyncIterator, Iterable
+import re
+from collections.abc import AsyncGenerator, Iterable
 from typing import TYPE_CHECKING, Any, Final
 
 from starlette.requests import Request
@@ -12,7 +14,7 @@ from starlette.responses import JSONResponse, Response
 from starlette.types import Receive, Scope, Send
 
 from behest_base.emulator import model, upstream
-from behest_base.emulator.completions import DONE, assembled, chunks_of, completion_of, event
+from behest_base.emulator.completions import DONE, assembled, chunks_of, completion_of, event, token_count
 from behest_base.emulator.faults import Fault, RawResponse, RawSSE, Reply
 from behest_base.emulator.prompt import effective_prompt, validate, what_to_store
 from behest_base.emulator.refusals import Refusal
@@ -26,6 +28,7 @@ __all__ = ["chat"]
 DEFAULT_SESSION: Final = "default"
 DEFAULT_MODEL: Final = "default"
 EXTRACTIVE: Final = "behest-extractive"
+_DONE_LINE: Final = re.compile(rb"^data: ?\[DONE\]", re.MULTILINE)
 
 Message = dict[str, Any]
 
@@ -43,10 +46,12 @@ async def chat(request: Request) -> Response:
     if isinstance(reply, RawSSE):
         return _EventStream(gateway, turn, _each(reply.pieces))
     completion = completion_of(asked, {"content": reply} if isinstance(reply, str) else reply)
-    turn.count(completion.get("usage"))
+    if completion.get("usage"):  # a stream need not tell, but it costs the same
+        turn.count(completion["usage"])
     if asked.get("stream"):
         return _EventStream(gateway, turn, _each(_events(asked, completion)))
     turn.keep(completion["choices"][0]["message"] if completion["choices"] else None)
+    turn.count(None)
     return JSONResponse(completion)
 
 
@@ -64,7 +69,7 @@ class _Turn:
         self.thread = request.headers.get("x-thread-id")
         self.record.session_id = self.session
         self._model = DEFAULT_MODEL
-        self._kept = False
+        self._kept = self._counted = False
 
     def admit(self) -> dict[str, Any]:
         """Check the request, and return it with the effective prompt as its messages."""
@@ -82,7 +87,8 @@ class _Turn:
         name = body.get("model") or DEFAULT_MODEL
         if gateway.upstream is None and name not in (DEFAULT_MODEL, *gateway.models):
             raise Refusal(400, "model_not_found", f"The project has no model {name!r}.")
-        self._model = EXTRACTIVE if name == DEFAULT_MODEL else name
+        own = EXTRACTIVE if gateway.upstream is None else gateway.upstream_model or DEFAULT_MODEL
+        self._model = own if name == DEFAULT_MODEL else name
         return {**body, "messages": effective, "model": self._model}
 
     def keep(self, reply: Message | None) -> None:
@@ -101,8 +107,14 @@ class _Turn:
         self._gateway.recorder.notify()
 
     def count(self, usage: dict[str, Any] | None) -> None:
-        """Note what the call used."""
-        used = usage or {}
+        """Note what the call used; once. An answer that doesn't say is estimated."""
+        if self._counted:
+            return
+        self._counted = True
+        used = usage or {
+            "prompt_tokens": token_count(self.record.effective_prompt or []),
+            "completion_tokens": token_count([self.record.reply] if self.record.reply else []),
+        }
         self._gateway.store.count(
             self.user, self._model, used.get("prompt_tokens") or 0, used.get("completion_tokens") or 0
         )
@@ -124,7 +136,7 @@ class _EventStream(Response):
 
     media_type = "text/event-stream"
 
-    def __init__(self, gateway: Controls, turn: _Turn, pieces: AsyncIterator[bytes]) -> None:
+    def __init__(self, gateway: Controls, turn: _Turn, pieces: AsyncGenerator[bytes]) -> None:
         super().__init__()
         del self.headers["content-length"]
         self._gateway = gateway
@@ -136,9 +148,13 @@ class _EventStream(Response):
         gone = asyncio.ensure_future(_disconnected(receive))
         try:
             await send({"type": "http.response.start", "status": 200, "headers": self.raw_headers})
-            if await self._send_pieces(gone, scope, send):
+            async with contextlib.aclosing(self._pieces):
+                whole = await self._send_pieces(gone, scope, send)
+            if whole:
                 self._keep()
                 await send({"type": "http.response.body", "body": b""})
+        except Refusal as refusal:  # the upstream server broke off in the middle; nothing is kept
+            await send({"type": "http.response.body", "body": event({"error": refusal.body})})
         finally:
             gone.cancel()
 
@@ -152,10 +168,10 @@ class _EventStream(Response):
                 self._turn.record.disconnected = True
                 self._keep()
                 return False
-            if b"[DONE]" in piece:
+            self._sent.append(piece)
+            if _DONE_LINE.search(piece):  # whoever has read to the end finds the turn stored
                 self._keep()
             await send({"type": "http.response.body", "body": piece, "more_body": True})
-            self._sent.append(piece)
             await asyncio.wait({gone}, timeout=self._gateway.chunk_delay)
         return True
 
@@ -170,7 +186,9 @@ class _EventStream(Response):
         return True
 
     def _keep(self) -> None:
-        self._turn.keep(assembled(_chunks(b"".join(self._sent))))
+        chunks = _chunks(b"".join(self._sent))
+        self._turn.keep(assembled(chunks))
+        self._turn.count(next((chunk["usage"] for chunk in reversed(chunks) if chunk.get("usage")), None))
 
 
 async def _disconnected(receive: Receive) -> None:
@@ -189,16 +207,23 @@ def _events(asked: dict[str, Any], completion: dict[str, Any]) -> Iterable[bytes
     yield DONE
 
 
-async def _each(pieces: Iterable[bytes]) -> AsyncIterator[bytes]:
+async def _each(pieces: Iterable[bytes]) -> AsyncGenerator[bytes]:
     for piece in pieces:
         yield piece
+
+
+async def _all(first: bytes, rest: AsyncGenerator[bytes]) -> AsyncGenerator[bytes]:
+    async with contextlib.aclosing(rest):
+        yield first
+        async for piece in rest:
+            yield piece
 
 
 def _chunks(body: bytes) -> list[dict[str, Any]]:
     """Read the chunks of an event stream, as far as they can be read."""
     chunks: list[dict[str, Any]] = []
     for line in body.replace(b"\r\n", b"\n").split(b"\n"):
-        if line.startswith(b"data:") and b"[DONE]" not in line:
+        if line.startswith(b"data:"):
             try:
                 chunk = json.loads(line[5:])
             except ValueError:
@@ -210,8 +235,10 @@ def _chunks(body: bytes) -> list[dict[str, Any]]:
 
 async def _from_upstream(gateway: Controls, turn: _Turn, asked: dict[str, Any]) -> Response:
     if asked.get("stream"):
-        return _EventStream(gateway, turn, upstream.stream(gateway, asked))
+        pieces = upstream.stream(gateway, asked)
+        # The first line is waited for here, where a refusal can still become the answer's status.
+        return _EventStream(gateway, turn, _all(await anext(pieces, b""), pieces))
     answer = await upstream.complete(gateway, asked)
-    turn.count(answer.get("usage"))
     turn.keep(answer["choices"][0]["message"])
+    turn.count(answer.get("usage"))
     return JSONResponse(answer)

@@ -9,7 +9,7 @@ from collections.abc import Callable, Generator, Mapping
 from typing import Any, Final, Literal
 
 from behest_base.emulator.faults import Fault, Faults, RawResponse, Reply, Script, Scripts
-from behest_base.emulator.keyring import SIGNING_KID, Keyring
+from behest_base.emulator.keyring import LEEWAY_SECONDS, SIGNING_KID, Keyring
 from behest_base.emulator.limits import Limits
 from behest_base.emulator.recording import Kind, RecordedRequest, Recorder
 from behest_base.emulator.store import Store
@@ -55,9 +55,6 @@ class Controls:
         self.faults = Faults()
         self.scripts = Scripts()
         self.generation = 0
-        self.upstream: str | None = None
-        self.upstream_key: str | None = None
-        self.upstream_model: str | None = None
         self._set_defaults()
 
     def _set_defaults(self) -> None:
@@ -73,6 +70,9 @@ class Controls:
         self.mint_delay = self.chat_delay = self.chunk_delay = 0.0
         self.reserve_same_token = False
         self.model: Callable[[dict[str, Any]], Reply] | None = None
+        self.upstream: str | None = None
+        self.upstream_key: str | None = None
+        self.upstream_model: str | None = None
         self.limits = Limits()
         self.mint_overrides: list[RawResponse] = []
         self.held: set[Kind] = set()
@@ -182,6 +182,7 @@ class Controls:
     def issue(self, user_id: str, ttl: float = TTL_SECONDS, **claims: Any) -> str:
         """Sign a token; claims given override the usual ones. A negative lifetime makes an expired one."""
         if ttl < 0:
+            ttl -= LEEWAY_SECONDS
             past = int(self.now() + ttl)
             claims = {"iat": past - TTL_SECONDS, "nbf": past - TTL_SECONDS, **claims}
         return self.keyring.issue(user_id, ttl, **claims)

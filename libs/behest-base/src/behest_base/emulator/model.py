@@ -7,6 +7,7 @@ JSON schemas. The same prompt always gets the same answer.
 from __future__ import annotations
 
 import json
+import re
 import uuid
 from typing import Any, Final
 
@@ -19,6 +20,8 @@ Message = dict[str, Any]
 
 UNKNOWN: Final = "I don't know: nothing in what I was given answers that."
 NOTED: Final = "Noted: "
+# The end of a prompt that wants a follow-up rephrased as a question of its own.
+_TO_REPHRASE: Final = re.compile(r"question:\s*$", re.IGNORECASE)
 
 
 def answer(request: dict[str, Any]) -> Message:
@@ -48,6 +51,8 @@ def _reply(messages: list[Message], question: str) -> str:
         return " ".join(results)
     labelled = labelled_question(question)
     asked = [labelled] if labelled else [sentence for sentence in sentences(question) if is_question(sentence)]
+    if labelled and _TO_REPHRASE.search(question):
+        return labelled
     if not asked:
         return f"{NOTED}{question.strip()}" if question.strip() else UNKNOWN
     return best_match(asked[-1], _material(messages, asked)) or UNKNOWN

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import threading
 import time
+from collections import deque
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from typing import Any, Final, Literal
@@ -13,6 +14,9 @@ from starlette.datastructures import Headers
 __all__ = ["Kind", "RecordedRequest", "Recorder", "kind_of"]
 
 Kind = Literal["mint", "jwks", "chat", "threads", "usage", "models", "other"]
+
+# So that an emulator left running for days doesn't fill the memory.
+KEPT_REQUESTS: Final = 10_000
 
 _KINDS: Final[Mapping[str, Kind]] = {
     "/v1/auth/mint": "mint",
@@ -69,12 +73,12 @@ class RecordedRequest:
 
 
 class Recorder:
-    """Keeps the requests, and lets a test wait for what it expects of them."""
+    """Keeps the last requests, and lets a test wait for what it expects of them."""
 
     def __init__(self) -> None:
         """Keep none yet."""
         self._changed = threading.Condition()
-        self._requests: list[RecordedRequest] = []
+        self._requests: deque[RecordedRequest] = deque(maxlen=KEPT_REQUESTS)
 
     def add(self, request: RecordedRequest) -> None:
         """Keep a request."""

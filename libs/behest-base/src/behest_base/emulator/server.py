@@ -6,12 +6,13 @@ import secrets
 import socket
 import threading
 from types import TracebackType
-from typing import Any, Self
+from typing import Self, Unpack
 
 import uvicorn
 
 from behest_base.emulator.app import make_app
 from behest_base.emulator.controls import Controls
+from behest_base.emulator.settings import Settings
 
 __all__ = ["Emulator"]
 
@@ -41,7 +42,7 @@ class Emulator(Controls):
         api_key: str | None = None,
         tenant_id: str = "tenant-emulator",
         project_id: str = "project-emulator",
-        **settings: Any,
+        **settings: Unpack[Settings],
     ) -> None:
         """Prepare; nothing listens yet.
 
@@ -52,7 +53,7 @@ class Emulator(Controls):
             api_key: The project's API key; made up by default.
             tenant_id: The tenant that tokens are for.
             project_id: The project that tokens are for.
-            **settings: Attributes of `Controls` and `Limits` to begin with, such as `store_tool_calls=True`.
+            **settings: What its attributes are to begin with, such as `store_tool_calls=True`; see `Controls` and `Limits`.
 
         Raises:
             TypeError: There is no such setting.
@@ -111,12 +112,12 @@ class Emulator(Controls):
         return self
 
     def stop(self) -> None:
-        """Stop listening, and close the database."""
+        """Stop listening, and close the database; an emulator is not started again."""
         if self._server is not None and self._thread is not None:
             self._server.should_exit = self._server.force_exit = True
             self._thread.join()
             self._server = self._thread = None
-            self.store.close()
+        self.store.close()
 
     def reset(self) -> None:
         """Be as new: no memory, no faults, no scripts, no recordings, the settings that it began with."""
@@ -135,8 +136,7 @@ class Emulator(Controls):
 
     def _apply(self) -> None:
         for name, value in self._settings.items():
-            target = self if hasattr(self, name) else self.limits
-            if not hasattr(target, name):
-                msg = f"The emulator has no setting {name!r}."
-                raise TypeError(msg)
-            setattr(target, name, value)
+            if name not in Settings.__annotations__:
+                self.store.close()
+                raise TypeError(f"The emulator has no setting {name!r}.")
+            setattr(self if hasattr(self, name) else self.limits, name, value)

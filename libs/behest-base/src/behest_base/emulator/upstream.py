@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator
+import contextlib
+from collections.abc import AsyncGenerator
 from typing import TYPE_CHECKING, Any, Final
 
 import httpx
@@ -29,11 +30,16 @@ async def complete(gateway: Controls, asked: dict[str, Any]) -> dict[str, Any]:
     except httpx.TransportError as error:
         raise _unreachable(error) from error
     _check(response)
-    completion: dict[str, Any] = response.json()
+    try:
+        completion = response.json()
+    except ValueError:
+        completion = None
+    if not isinstance(completion, dict) or not completion.get("choices"):
+        raise Refusal(502, "upstream_error", "The upstream server answered with something else than a completion.")
     return completion
 
 
-async def stream(gateway: Controls, asked: dict[str, Any]) -> AsyncIterator[bytes]:
+async def stream(gateway: Controls, asked: dict[str, Any]) -> AsyncGenerator[bytes]:
     """Pass the server's event stream through, line by line.
 
     Raises:
@@ -42,20 +48,21 @@ async def stream(gateway: Controls, asked: dict[str, Any]) -> AsyncIterator[byte
     try:
         async with httpx.AsyncClient(timeout=TIMEOUT_SECONDS) as client:
             response = await client.send(_request(client, gateway, asked), stream=True)
-            if response.is_error:
-                await response.aread()
-            _check(response)
-            async for line in response.aiter_lines():
-                yield f"{line}\n".encode()
-            await response.aclose()
+            async with contextlib.aclosing(response):
+                if response.is_error:
+                    await response.aread()
+                _check(response)
+                async for line in response.aiter_lines():
+                    yield f"{line}\n".encode()
     except httpx.TransportError as error:
         raise _unreachable(error) from error
 
 
 def _request(client: httpx.AsyncClient, gateway: Controls, asked: dict[str, Any]) -> httpx.Request:
     body = {name: value for name, value in asked.items() if name != "model"}
-    if gateway.upstream_model is not None:
-        body["model"] = gateway.upstream_model
+    model = gateway.upstream_model or asked["model"]
+    if model != "default":
+        body["model"] = model
     headers = {"Authorization": f"Bearer {gateway.upstream_key}"} if gateway.upstream_key else {}
     base = str(gateway.upstream).rstrip("/").removesuffix("/v1")
     return client.build_request("POST", f"{base}/v1/chat/completions", json=body, headers=headers)

@@ -154,7 +154,7 @@ SHORTEST_STEM: Final = 3
 # How prompts that carry context and question in one message mark them.
 _LABEL: Final = re.compile(r"^(?:context|question|query|answer|input|response)\s*:\s*", re.IGNORECASE)
 _LABELLED_QUESTION: Final = re.compile(
-    r"^[ \t]*(?:[\w-]+ )?(?:question|query|input)[ \t]*:[ \t]*\n?[ \t]*(\S.*)$", re.IGNORECASE | re.MULTILINE
+    r"^[ \t]*(?:[\w-]+ ){0,2}(?:question|query|input)[ \t]*:[ \t]*\n?[ \t]*(\S.*)$", re.IGNORECASE | re.MULTILINE
 )
 
 
@@ -177,7 +177,7 @@ def is_question(sentence: str) -> bool:
 
 def labelled_question(text: str) -> str | None:
     """Return the question of a prompt that marks it: "Context: … Question: … Answer:"."""
-    found = _LABELLED_QUESTION.findall(text)
+    found: list[str] = _LABELLED_QUESTION.findall(text)
     return found[-1].strip() if found else None
 
 
