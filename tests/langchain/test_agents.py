@@ -228,11 +228,12 @@ def test_an_agent_answers_in_a_schema(kind: Any, model: ChatBehest, gateway: Emu
     assert state["structured_response"] == Forecast(city="Turin", degrees=21)
 
 
+@pytest.mark.parametrize("keep", [1, 2])
 @pytest.mark.parametrize("thread_id", [UNSET, "t"], ids=["configurable", "field"])
-def test_a_summary_is_no_turn(thread_id: str | Unset, behest: Behest, gateway: Emulator) -> None:
-    """Calls that SummarizationMiddleware makes for itself stay out of the thread, also where the model's field names it."""
+def test_a_summary_is_no_turn(thread_id: str | Unset, keep: int, behest: Behest, gateway: Emulator) -> None:
+    """SummarizationMiddleware's own calls, and the summaries it puts in front, stay out of the thread."""
     model = ChatBehest(client=behest, thread_id=thread_id)
-    middleware = SummarizationMiddleware(model=model, trigger=("messages", 4), keep=("messages", 2))
+    middleware = SummarizationMiddleware(model=model, trigger=("messages", 4), keep=("messages", keep))
     agent: Any = create_agent(model, [], middleware=[middleware], checkpointer=InMemorySaver())
     gateway.model = lambda request: f"reply to {request['messages'][-1]['content']}"[:40]
     for number in range(4):
@@ -258,3 +259,26 @@ def test_a_conversation_too_long_is_summarized(behest: Behest, gateway: Emulator
     assert state["messages"][-1].text
     assert [chat.status for chat in gateway.chats][1] == 400
     assert gateway.chats[-1].status == 200
+
+
+@every_tier
+def test_structured_answers_in_a_thread(stores: bool, anyone: ChatBehest, gateway: Emulator) -> None:  # noqa: FBT001
+    """An agent that ends its turns in a call of its answer's schema goes on in the thread; every prompt is valid."""
+    gateway.store_tool_calls = stores
+
+    class Verdict(BaseModel):
+        """A verdict."""
+
+        fits: bool
+
+    agent: Any = create_agent(anyone, [weather], response_format=ToolStrategy(Verdict), checkpointer=InMemorySaver())
+    for number in range(3):
+        gateway.script(calling(("weather", {"city": "Turin"})), calling(("Verdict", {"fits": True})))
+        state = agent.invoke({"messages": [HumanMessage(f"q{number}")]}, CONFIG)
+        assert state["structured_response"] == Verdict(fits=True)
+    assert [text for role, text in texts(gateway.thread("alice", "t")) if role == "user"] == ["q0", "q1", "q2"]
+    for chat in gateway.chats:
+        assert chat.status == 200
+        check_valid(chat.effective_prompt)
+        said = [text for role, text in texts(chat.effective_prompt) if role == "user"]
+        assert said == ["q0", "q1", "q2"][: len(said)]

@@ -235,3 +235,18 @@ def test_a_call_without_a_number(model: ChatBehest, gateway: Emulator) -> None:
         chunks.append({"choices": [{"index": 0, "delta": {}, "finish_reason": "tool_calls"}]})
         gateway.script(RawSSE("".join(f"data: {json.dumps(chunk)}\n\n" for chunk in chunks).encode()))
         assert [call["name"] for call in reduce(add, model.stream("Go.")).tool_calls] == ["f1", "f2"]
+
+
+def test_further_fields_of_a_call_go_back(model: ChatBehest, gateway: Emulator) -> None:
+    """What a provider adds to a call, such as Gemini's thought signatures, is kept and goes back with it."""
+    signed = {"provider_specific_fields": {"thought_signature": "c2ln"}}
+    call = {"id": "c1", "type": "function", "function": {"name": "f", "arguments": "{}"}, **signed}
+    delta = {"choices": [{"index": 0, "delta": {"tool_calls": [{"index": 0, **call}]}}]}
+    end = {"choices": [{"index": 0, "delta": {}, "finish_reason": "tool_calls"}]}
+    gateway.script(
+        {"content": None, "tool_calls": [call]},
+        RawSSE("".join(f"data: {json.dumps(chunk)}\n\n" for chunk in (delta, end)).encode()),
+    )
+    for asked in (model.invoke("Go."), reduce(add, model.stream("Go."))):
+        model.invoke([HumanMessage("Go."), asked, ToolMessage("1", tool_call_id="c1")])
+        assert gateway.chats[-1].json["messages"][1]["tool_calls"] == [call]

@@ -116,7 +116,9 @@ def _chunk(
     message = AIMessageChunk(
         content=content, additional_kwargs=growing, response_metadata=metadata, tool_call_chunks=calls
     )
-    return ChatGenerationChunk(message=message)
+    # Where a plain call's result has it, for callbacks that look there.
+    reason = metadata.get("finish_reason")
+    return ChatGenerationChunk(message=message, generation_info={"finish_reason": reason} if reason else None)
 
 
 class _CallPositions:

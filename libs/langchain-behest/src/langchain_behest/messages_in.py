@@ -9,7 +9,7 @@ from langchain_core.messages import AIMessage, InvalidToolCall, ToolCall
 from langchain_core.output_parsers.openai_tools import make_invalid_tool_call, parse_tool_call
 from langchain_core.outputs import ChatGeneration, ChatResult
 
-from langchain_behest.messages_out import PLACE
+from langchain_behest.messages_out import CALL_EXTRAS, PLACE
 from langchain_behest.usage import usage_metadata
 
 __all__ = ["PROVIDER", "answer_metadata", "chat_result", "combined_output", "extras", "parsed_calls", "place"]
@@ -17,6 +17,7 @@ __all__ = ["PROVIDER", "answer_metadata", "chat_result", "combined_output", "ext
 PROVIDER: Final = "behest"
 """`model_provider` of every reply; its content blocks are read by `langchain_behest.content_in`."""
 
+_READ_FROM_CALL: Final = frozenset({"id", "type", "index", "function"})
 _READ_FROM_MESSAGE: Final = frozenset({"role", "content", "tool_calls", "name", "id"})
 _READ_FROM_CHOICE: Final = frozenset({"index", "message", "delta", "finish_reason", "logprobs"})
 # `created` says when, which no other field of a message does; it is kept with the unknown ones.
@@ -116,6 +117,16 @@ def _message(wire: Mapping[str, Any], metadata: dict[str, Any], answer: Mapping[
 
 def extras(wire: Mapping[str, Any]) -> dict[str, Any]:
     """Return the fields of a message that LangChain has no place for: reasoning, refusal, audio, annotations, others."""
-    return {
+    found = {
         name: value for name, value in wire.items() if name not in _READ_FROM_MESSAGE and value not in (None, [], {})
     }
+    of_calls = {call["id"]: more for call in wire.get("tool_calls") or () if call.get("id") and (more := _more(call))}
+    return {**found, CALL_EXTRAS: of_calls} if of_calls else found
+
+
+def _more(call: Mapping[str, Any]) -> dict[str, Any]:
+    """Return what a tool call has beside its id, name and arguments, such as the signature of the thought it came from."""
+    own = {name: value for name, value in call.items() if name not in _READ_FROM_CALL and value is not None}
+    function = call.get("function") or {}
+    more = {name: value for name, value in function.items() if name not in ("name", "arguments") and value is not None}
+    return {**own, "function": more} if more else own

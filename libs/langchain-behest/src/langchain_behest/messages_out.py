@@ -20,10 +20,13 @@ from langchain_core.messages import (
 
 from langchain_behest.content_out import wire_content
 
-__all__ = ["PLACE", "mark_of", "wire_messages"]
+__all__ = ["CALL_EXTRAS", "PLACE", "mark_of", "wire_messages"]
 
 PLACE: Final = "behest"
 """The key of `response_metadata` that says where a message came from: user, session, thread, and the gateway's ids."""
+
+CALL_EXTRAS: Final = "tool_call_extras"
+"""The key of `additional_kwargs` under which a call's further fields are kept by its id; Gemini's want to be sent back."""
 
 # The fields in which models hand out their reasoning; they take it back under the same name.
 _REASONING: Final = ("reasoning_content", "reasoning", "reasoning_details", "thinking_blocks")
@@ -126,16 +129,19 @@ def _said(content: str | list[dict[str, Any]]) -> str | list[dict[str, Any]]:
 
 
 def _calls(message: AIMessage) -> list[dict[str, Any]]:
-    parsed = [_call(call, json.dumps(call["args"], ensure_ascii=False)) for call in message.tool_calls]
-    invalid = [_call(call, call["args"] or "") for call in message.invalid_tool_calls]
+    more = message.additional_kwargs.get(CALL_EXTRAS) or {}
+    parsed = [_call(call, json.dumps(call["args"], ensure_ascii=False), more) for call in message.tool_calls]
+    invalid = [_call(call, call["args"] or "", more) for call in message.invalid_tool_calls]
     if parsed or invalid:
         return parsed + invalid
     raw = message.additional_kwargs.get("tool_calls") or ()
     return [{name: value for name, value in call.items() if name in _WIRE_CALL_KEYS} for call in raw]
 
 
-def _call(call: ToolCall | InvalidToolCall, arguments: str) -> dict[str, Any]:
-    return {"id": call["id"], "type": "function", "function": {"name": call["name"], "arguments": arguments}}
+def _call(call: ToolCall | InvalidToolCall, arguments: str, more: Mapping[str, Any]) -> dict[str, Any]:
+    kept = more.get(call["id"] or "") or {}
+    function = {**(kept.get("function") or {}), "name": call["name"], "arguments": arguments}
+    return {**kept, "id": call["id"], "type": "function", "function": function}
 
 
 def _audio(message: AIMessage) -> dict[str, Any] | None:

@@ -73,6 +73,8 @@ def prepare(
         how: The call's or the model's `timeout`, `max_retries`, `store_tool_calls`, `resend_history`.
     """
     wire, sources = wire_messages(messages)
+    if identity.thread_id is not None:
+        wire = [_as_instruction(each, source) for each, source in zip(wire, sources, strict=True)]
     return Request(
         identity=identity,
         parameters=parameters,
@@ -82,3 +84,12 @@ def prepare(
         store_tool_calls=how["store_tool_calls"],
         resends=bool(how["resend_history"]) or identity.thread_id is None,
     )
+
+
+def _as_instruction(wire: dict[str, Any], source: BaseMessage) -> dict[str, Any]:
+    """Return a summary that langchain's middleware put in front of a list as an instruction.
+
+    It comes as a human message; in a thread it would be stored as if the user had said it.
+    """
+    is_summary = wire["role"] == "user" and source.additional_kwargs.get("lc_source") == "summarization"
+    return {**wire, "role": "system"} if is_summary else wire
