@@ -6,9 +6,9 @@ from collections.abc import Generator
 
 import httpx
 import pytest
-from emulator.wire import Caller
 
 from behest_base.emulator import Emulator
+from emulator.wire import Caller
 
 
 @pytest.fixture

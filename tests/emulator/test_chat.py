@@ -7,9 +7,9 @@ from typing import Any
 
 import httpx
 import pytest
-from emulator.wire import Caller, assistant_calling, content_of, data_of, system, tool_result, user
 
 from behest_base.emulator import Emulator, RawResponse, RawSSE
+from emulator.wire import Caller, assistant_calling, content_of, data_of, system, tool_result, user
 
 PETRELS = "Petrels nest on cliffs."
 
