@@ -21,6 +21,7 @@ from langchain_core.tracers.base import BaseTracer
 from langchain_core.tracers.schemas import Run
 from langgraph.graph import END, START, StateGraph
 
+import langchain_behest
 from behest_base import Behest, BehestConfigError, Scope, scope
 from behest_base.emulator import Emulator
 from langchain_behest import ChatBehest
@@ -347,6 +348,7 @@ def test_traces_hold_no_secret(gateway: Emulator) -> None:
         assert run.metadata["ls_provider"] == "behest"
         assert run.metadata["ls_model_name"] == "default"
         assert run.metadata["ls_temperature"] == 0.5
+        assert run.metadata["lc_versions"]["langchain-behest"] == langchain_behest.__version__
 
 
 def test_dumps_hold_no_secret(gateway: Emulator) -> None:

@@ -22,8 +22,7 @@ from langchain_behest.errors import BehestServerError as BehestServerError
 from langchain_behest.errors import BehestStreamError as BehestStreamError
 from langchain_behest.errors import BehestTimeoutError as BehestTimeoutError
 from langchain_behest.history import BehestChatHistory as BehestChatHistory
-
-__version__ = "0.1.0"
+from langchain_behest.version import __version__ as __version__
 
 __all__ = [
     "UNSET",

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import AsyncIterator, Iterator, Mapping, Sequence
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from langchain_core.callbacks import AsyncCallbackManagerForLLMRun, CallbackManagerForLLMRun
 from langchain_core.language_models import LanguageModelInput
@@ -193,15 +193,17 @@ class ChatBehest(BehestFields):
         config, kwargs = self._address(config, kwargs)
         return super().astream(input, config, stop=stop, **kwargs)
 
-    def stream_events(self, input: Any, config: RunnableConfig | None = None, **kwargs: Any) -> Any:  # noqa: A002
-        """Stream events; with `version="v3"` the typed stream of langchain-core. See `BaseChatModel.stream_events`."""
-        config, kwargs = self._address(config, kwargs)
-        return super().stream_events(input, config, **kwargs)
+    if not TYPE_CHECKING:  # to type checkers they stay the overloads of langchain-core
 
-    def astream_events(self, input: Any, config: RunnableConfig | None = None, **kwargs: Any) -> Any:  # noqa: A002
-        """Stream events; see `stream_events`."""
-        config, kwargs = self._address(config, kwargs)
-        return super().astream_events(input, config, **kwargs)
+        def stream_events(self, input: Any, config: RunnableConfig | None = None, **kwargs: Any) -> Any:  # noqa: A002
+            """Stream events; with `version="v3"` the typed stream of langchain-core. See `BaseChatModel.stream_events`."""
+            config, kwargs = self._address(config, kwargs)
+            return super().stream_events(input, config, **kwargs)
+
+        def astream_events(self, input: Any, config: RunnableConfig | None = None, **kwargs: Any) -> Any:  # noqa: A002
+            """Stream events; see `stream_events`."""
+            config, kwargs = self._address(config, kwargs)
+            return super().astream_events(input, config, **kwargs)
 
     def generate(self, messages: list[list[BaseMessage]], *args: Any, **kwargs: Any) -> LLMResult:
         """Answer several prompts; see `BaseChatModel.generate`."""

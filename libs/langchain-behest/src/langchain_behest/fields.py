@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import Any
+from typing import Any, Self
 
 import httpx
 from langchain_core.language_models.chat_models import BaseChatModel
@@ -14,6 +14,7 @@ from pydantic import ConfigDict, Field, PrivateAttr, SecretStr, model_validator
 
 from behest_base import UNSET, Behest, BehestConfigError, Unset
 from langchain_behest.params import PARAMETERS, SYNONYMS
+from langchain_behest.version import __version__
 
 __all__ = ["BehestFields"]
 
@@ -128,6 +129,11 @@ class BehestFields(BaseChatModel):
         if isinstance(named.get("model_kwargs"), Mapping):
             named["model_kwargs"] = {**named["model_kwargs"]}  # it is added to, and may be the caller's own
         return _build_model_kwargs(named, set(cls.model_fields))
+
+    @model_validator(mode="after")
+    def _note_behest_version(self) -> Self:
+        self._add_version("langchain-behest", __version__)
+        return self
 
     @property
     def model_name(self) -> str:
