@@ -136,6 +136,36 @@ async def test_cancelling_closes_the_connection(model: ChatBehest, gateway: Emul
     await asyncio.to_thread(gateway.wait_for, lambda: gateway.chats[0].disconnected)
 
 
+@pytest.mark.filterwarnings("ignore:.*in beta")
+async def test_closing_the_events_closes_the_connection(model: ChatBehest, gateway: Emulator) -> None:
+    """Events of both versions that are given up end the request."""
+    gateway.chunk_delay = 0.05
+    gateway.script("word " * 200, "word " * 200)
+    stream = await model.astream_events("Talk.", version="v3")
+    async for _ in stream.text:
+        break
+    await stream.aclose()
+    await asyncio.to_thread(gateway.wait_for, lambda: gateway.chats[0].disconnected)
+    events = model.astream_events("Talk.", version="v2")
+    async for event in events:
+        if event["event"] == "on_chat_model_stream":
+            break
+    await events.aclose()  # type: ignore[attr-defined] # it is a generator
+    await asyncio.to_thread(gateway.wait_for, lambda: gateway.chats[1].disconnected)
+
+
+async def test_cancelling_a_plain_call_closes_the_connection(model: ChatBehest, gateway: Emulator) -> None:
+    """A cancelled `ainvoke` leaves no connection behind, and the client goes on."""
+    with gateway.holding("chat"):
+        task = asyncio.create_task(model.ainvoke("Hello."))
+        await asyncio.to_thread(gateway.wait_for, lambda: gateway.chats)
+        task.cancel()
+        with pytest.raises(asyncio.CancelledError):
+            await task
+    await asyncio.to_thread(gateway.wait_for, lambda: gateway.chats[0].reply or gateway.chats[0].disconnected)
+    assert (await model.ainvoke("Hello.")).text
+
+
 async def test_events_of_version_2(model: ChatBehest, gateway: Emulator) -> None:
     """The events of a call begin, stream and end, for the model's user."""
     kinds = [event["event"] async for event in model.astream_events(QUESTION, version="v2")]
