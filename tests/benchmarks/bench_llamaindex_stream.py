@@ -16,7 +16,7 @@ from typing import Any
 
 from llama_index.core.base.llms.types import ChatMessage
 from llama_index.core.llms.function_calling import FunctionCallingLLM
-from llama_index.llms.openai_like import OpenAILike
+from llama_index.llms.openai_like import OpenAILike  # type: ignore[import-untyped] # it has no py.typed
 
 from llamaindex_behest import BehestLLM
 
@@ -109,7 +109,7 @@ def main() -> int:
             (lengths[count],) = best(timed, [ours])
         growth = lengths[LONG] / lengths[SHORT]
         kept &= growth <= GROWTH_BOUND
-        print(f"{LONG} chunks take {growth:.1f} × the time of {SHORT}")
+        print(f"{LONG} chunks take {growth:.1f} times the time of {SHORT}")
     return 0 if kept else 1
 
 

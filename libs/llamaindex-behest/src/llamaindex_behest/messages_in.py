@@ -23,8 +23,9 @@ from llamaindex_behest.messages_out import THREAD_MARK
 
 __all__ = ["chat_response", "from_wire", "thinking_blocks", "token_counts"]
 
-# What has a place of its own in a ChatMessage; the rest goes into additional_kwargs as it came.
-_PLACED: Final = frozenset({"role", "content", "tool_calls", "reasoning_content", "thinking_blocks", "audio"})
+# What has a place of its own in a ChatMessage; the rest goes into additional_kwargs as it came. Tool calls go to both: parts
+# of llama-index-core look for them there (is_function, process_streaming_objects).
+_PLACED: Final = frozenset({"role", "content", "reasoning_content", "thinking_blocks", "audio"})
 
 _DATA_URL_PREFIX: Final = "data:"
 
@@ -42,7 +43,7 @@ def from_wire(message: Mapping[str, Any], place: Mapping[str, Any] | None = None
         blocks.append(AudioBlock(audio=str(audio.get("data") or "").encode("ascii")))
     calls = message.get("tool_calls") or ()
     blocks += [_call_block(call) for call in calls]
-    kwargs = {name: value for name, value in message.items() if name not in _PLACED and value is not None}
+    kwargs = {name: value for name, value in message.items() if name not in _PLACED and value not in (None, [])}
     if unread:
         kwargs["content_parts"] = unread
     if place and place.get("thread_id"):

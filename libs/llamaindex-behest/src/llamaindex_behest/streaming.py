@@ -59,8 +59,11 @@ class Accumulator:
             chunk = chunk if chunk.get("usage") else {**chunk, "usage": self._usage}
             about |= token_counts(chunk)
         # Not validated: these are our own blocks, and validation would cost more than all the rest of a chunk.
+        kwargs = dict(self._kwargs)
+        if self._calls:
+            kwargs["tool_calls"] = [_wire_call(self._calls[index]) for index in sorted(self._calls)]
         message = ChatMessage.model_construct(
-            role=MessageRole.ASSISTANT, blocks=self._blocks(), additional_kwargs=dict(self._kwargs)
+            role=MessageRole.ASSISTANT, blocks=self._blocks(), additional_kwargs=kwargs
         )
         return ChatResponse.model_construct(
             message=message, raw=chunk, delta=delta_text, logprobs=None, additional_kwargs=about
@@ -120,3 +123,11 @@ class Accumulator:
 
 def _call_block(call: Mapping[str, str | None]) -> ToolCallBlock:
     return ToolCallBlock(tool_call_id=call["id"], tool_name=call["name"] or "", tool_kwargs=call["arguments"] or "")
+
+
+def _wire_call(call: Mapping[str, str | None]) -> dict[str, Any]:
+    return {
+        "id": call["id"],
+        "type": "function",
+        "function": {"name": call["name"], "arguments": call["arguments"]},
+    }

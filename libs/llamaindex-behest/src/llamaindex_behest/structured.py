@@ -9,8 +9,9 @@ import llama_index.core.instrumentation as instrument
 from llama_index.core.base.llms.types import ChatMessage
 from llama_index.core.bridge.pydantic import BaseModel, ValidationError
 from llama_index.core.instrumentation.events.llm import LLMStructuredPredictEndEvent, LLMStructuredPredictStartEvent
+from llama_index.core.program.function_program import get_function_tool
 from llama_index.core.program.streaming_utils import process_streaming_content_incremental
-from llama_index.core.program.utils import FlexibleModel
+from llama_index.core.program.utils import FlexibleModel, process_streaming_objects
 from llama_index.core.prompts import PromptTemplate
 from llama_index.core.types import PydanticProgramMode
 
@@ -103,12 +104,18 @@ class StructuredAnswers(Answers):
                 _raise_if_final(error, begun=growing.latest is not None)
             else:
                 return
+        if self._calls_functions:
+            called = _Called(output_cls, self)
+            offer = _offer(output_cls, self._list_of(prompt, prompt_args), llm_kwargs)
+            for piece in self.stream_chat_with_tools(**offer):
+                yield called.add(piece)
+            return
         yield from super()._structured_stream_call(output_cls, prompt, llm_kwargs, **prompt_args)
 
     async def _structured_astream_call(
         self, output_cls: type[M], prompt: PromptTemplate, llm_kwargs: dict[str, Any] | None = None, **prompt_args: Any
     ) -> AsyncGenerator[Any, None]:
-        call_function = super()._structured_astream_call
+        by_text = super()._structured_astream_call
 
         async def objects() -> AsyncGenerator[Any, None]:
             if self._has_native_mode:
@@ -122,10 +129,21 @@ class StructuredAnswers(Answers):
                     _raise_if_final(error, begun=growing.latest is not None)
                 else:
                     return
-            async for one in await call_function(output_cls, prompt, llm_kwargs, **prompt_args):
+            if self._calls_functions:
+                called = _Called(output_cls, self)
+                offer = _offer(output_cls, self._list_of(prompt, prompt_args), llm_kwargs)
+                async for piece in await self.astream_chat_with_tools(**offer):
+                    yield called.add(piece)
+                return
+            async for one in await by_text(output_cls, prompt, llm_kwargs, **prompt_args):
                 yield one
 
         return objects()
+
+    @property
+    def _calls_functions(self) -> bool:
+        modes = (PydanticProgramMode.DEFAULT, PydanticProgramMode.FUNCTION)
+        return self.is_function_calling_model and self.pydantic_program_mode in modes
 
     @property
     def _has_native_mode(self) -> bool:
@@ -138,8 +156,11 @@ class StructuredAnswers(Answers):
         llm_kwargs: Mapping[str, Any] | None,
         prompt_args: Mapping[str, Any],
     ) -> tuple[list[ChatMessage], dict[str, Any]]:
-        messages = self._extend_messages(prompt.format_messages(llm=self, **prompt_args))
+        messages = self._list_of(prompt, prompt_args)
         return messages, {**(llm_kwargs or {}), "response_format": response_format(output_cls)}
+
+    def _list_of(self, prompt: PromptTemplate, prompt_args: Mapping[str, Any]) -> list[ChatMessage]:
+        return self._extend_messages(prompt.format_messages(llm=self, **prompt_args))
 
 
 class _Growing:
@@ -161,6 +182,32 @@ class _Growing:
         """Raise what is wrong with the whole answer, if it can't be read as the class."""
         if not isinstance(self.latest, self._output_cls):
             _object(self._output_cls, self._text)
+
+
+class _Called:
+    """The object that the arguments of a streamed function call make, as far as they came."""
+
+    def __init__(self, output_cls: type[BaseModel], llm: Answers) -> None:
+        self._output_cls = output_cls
+        self._llm = llm
+        self._latest: Any = None
+
+    def add(self, piece: Any) -> Any:
+        latest = None if self._latest is None else [self._latest]
+        self._latest = process_streaming_objects(piece, self._output_cls, cur_objects=latest, llm=self._llm)
+        return self._latest
+
+
+def _offer(
+    output_cls: type[BaseModel], messages: list[ChatMessage], llm_kwargs: Mapping[str, Any] | None
+) -> dict[str, Any]:
+    """Return the arguments of a call that must answer with the object. The framework's own stream leaves it to the model."""
+    return {
+        **(llm_kwargs or {}),
+        "tools": [get_function_tool(output_cls)],
+        "chat_history": messages,
+        "tool_required": True,
+    }
 
 
 def _object(output_cls: type[M], content: str | None) -> M:

@@ -89,5 +89,7 @@ def keep_first_call(response: ChatResponse) -> ChatResponse:
     """Take the calls after the first out of a response whose caller runs one at a time."""
     calls = [block for block in response.message.blocks if isinstance(block, ToolCallBlock)]
     if len(calls) > 1:
-        response.message.blocks = [block for block in response.message.blocks if block not in calls[1:]]
+        extra = {id(call) for call in calls[1:]}
+        response.message.blocks = [block for block in response.message.blocks if id(block) not in extra]
+        response.message.additional_kwargs["tool_calls"] = response.message.additional_kwargs["tool_calls"][:1]
     return response
