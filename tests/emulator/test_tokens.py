@@ -225,7 +225,7 @@ def test_forged_tokens(gateway: Emulator, http: httpx.Client) -> None:
     known = {"kid": gateway.signing_kid}
     forged = [
         jwt.encode(claims, other, algorithm="RS256", headers=known),
-        jwt.encode(claims, None, algorithm="none", headers=known),
+        jwt.encode(claims, "", algorithm="none", headers=known),
         jwt.encode(claims, "a secret that is at least as long as 32 bytes", algorithm="HS256", headers=known),
         "a.b.c",
         "nonsense",

@@ -60,9 +60,10 @@ class Caller:
         """Read something."""
         return self.http.get(path, params=query, headers=self.headers)
 
-    def _headers(self, thread: str | None, session: str | None) -> dict[str, str]:
+    def _headers(self, thread: str | None, session: str | None) -> dict[bytes, bytes]:
         named = {"X-Thread-Id": thread, "X-Session-Id": session}
-        return {**self.headers, **{name: value for name, value in named.items() if value is not None}}
+        every = {**self.headers, **{name: value for name, value in named.items() if value is not None}}
+        return {name.encode(): value.encode() for name, value in every.items()}
 
 
 def data_of(response: httpx.Response) -> list[str]:
