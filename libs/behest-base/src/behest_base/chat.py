@@ -4,13 +4,14 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import replace
-from typing import Any, Final, cast
+from typing import Any, Final
 
 import httpx
 import pydantic_core
 
 from behest_base.errors import BehestBadRequestError, BehestError, BehestServerError, BehestStreamError
 from behest_base.exchange import Call, Operation, read_json
+from behest_base.jsons import is_object
 from behest_base.redaction import redact
 from behest_base.responses import MESSAGE_CHARACTERS, error_from_event
 from behest_base.scope import UNSET, Identity, Unset
@@ -50,9 +51,9 @@ def completion(call: Call, view: ThreadView | None) -> Operation[dict[str, Any]]
         call = yield from with_closed_calls(call, error)
         response = yield call
     answer = read_json(response)
-    if not isinstance(answer, dict) or not isinstance(cast("dict[str, Any]", answer).get("choices"), list):
+    if not is_object(answer) or not isinstance(answer.get("choices"), list):
         raise _not_a_completion(response, answer)
-    completed = cast("dict[str, Any]", answer)
+    completed = answer
     completed["behest"] = place_of(call.identity, response.headers)
     if view is not None:
         sent = messages_of(call)
@@ -143,9 +144,8 @@ class StreamReader:
             chunk = pydantic_core.from_json(data)
         except ValueError:
             raise self._failed("holds an event that is not JSON") from None
-        if not isinstance(chunk, dict):
+        if not is_object(chunk):
             raise self._failed("holds an event that is not an object")
-        chunk = cast("dict[str, Any]", chunk)
         if "error" in chunk:
             raise self._error(chunk)
         for choice in chunk.get("choices") or ():
@@ -207,7 +207,7 @@ class StreamReader:
             typed.partial = self.partial
             return typed
         inner = event["error"]
-        said = cast("dict[str, Any]", inner).get("message") if isinstance(inner, dict) else inner
+        said = inner.get("message") if is_object(inner) else inner
         return self._failed(f"was ended by the gateway with an error: {redact(str(said))[:MESSAGE_CHARACTERS]}")
 
     def _failed(self, how: str) -> BehestStreamError:

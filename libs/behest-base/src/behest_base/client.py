@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from typing import TYPE_CHECKING, Any, cast
+from typing import TYPE_CHECKING, Any
 
 from behest_base.chat import Timeout, completion, completion_call, stream_body
 from behest_base.core import Core
 from behest_base.errors import BehestNotFoundError, BehestServerError
 from behest_base.exchange import Call, Operation, read_json
+from behest_base.jsons import is_array, is_object
 from behest_base.scope import UNSET, Identity, Scope, Unset
 from behest_base.streams import AsyncChatStream, ChatStream
 from behest_base.threads import thread_messages
@@ -269,8 +270,8 @@ def _read_thread(identity: Identity) -> Operation[list[dict[str, Any]]]:
 
 def _models(identity: Identity) -> Operation[list[dict[str, Any]]]:
     answer = read_json((yield Call("GET", "/v1/models", identity)))
-    models = cast("dict[str, Any]", answer).get("data") if isinstance(answer, dict) else answer
-    if not isinstance(models, list):
+    models = answer.get("data") if is_object(answer) else answer
+    if not is_array(models):
         msg = "The gateway's answer is not a list of models."
         raise BehestServerError(msg, raw=answer)
-    return cast("list[dict[str, Any]]", models)
+    return models

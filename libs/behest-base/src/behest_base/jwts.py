@@ -5,9 +5,11 @@ from __future__ import annotations
 import base64
 import math
 import re
-from typing import Any, Final, cast
+from typing import Any, Final
 
 import pydantic_core
+
+from behest_base.jsons import is_object
 
 __all__ = ["is_jwt", "lifetime_of", "read_claims"]
 
@@ -30,7 +32,7 @@ def read_claims(token: str) -> dict[str, Any] | None:
         claims = pydantic_core.from_json(base64.urlsafe_b64decode(payload + "=" * (-len(payload) % 4)))
     except ValueError:
         return None
-    return cast("dict[str, Any]", claims) if isinstance(claims, dict) else None
+    return claims if is_object(claims) else None
 
 
 def number_claim(claims: dict[str, Any], name: str) -> float | None:

@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Mapping
 from typing import Any
+
+from behest_base.jsons import is_array, is_object
 
 __all__ = ["redact", "redact_json"]
 
@@ -27,8 +28,8 @@ def redact_json(value: Any) -> Any:
     """Return a parsed JSON value with every string in it, keys included, passed through `redact`."""
     if isinstance(value, str):
         return redact(value)
-    if isinstance(value, Mapping):
-        return {redact(str(key)): redact_json(item) for key, item in value.items()}  # pyright: ignore[reportUnknownArgumentType, reportUnknownVariableType]
-    if isinstance(value, list):
-        return [redact_json(item) for item in value]  # pyright: ignore[reportUnknownVariableType]
+    if is_object(value):
+        return {redact(str(key)): redact_json(item) for key, item in value.items()}
+    if is_array(value):
+        return [redact_json(item) for item in value]
     return value

@@ -23,6 +23,7 @@ from behest_base.errors import (
     BehestRateLimitError,
     BehestServerError,
 )
+from behest_base.jsons import is_object
 from behest_base.redaction import redact, redact_json
 
 __all__ = ["Answer", "Envelope", "error_from", "error_from_event", "parse_json", "read_envelope", "retry_after_seconds"]
@@ -90,8 +91,8 @@ def read_envelope(body: bytes) -> Envelope:
         parsed = redact_json(parse_json(body))
     except ValueError:
         return _text_envelope(body.decode("utf-8", "replace").strip())
-    if isinstance(parsed, dict):
-        return _json_envelope(cast("dict[str, Any]", parsed))
+    if is_object(parsed):
+        return _json_envelope(parsed)
     return Envelope(message=str(parsed) if parsed is not None else None, raw=parsed)
 
 
@@ -106,13 +107,13 @@ def _text_envelope(text: str) -> Envelope:
 
 def _json_envelope(body: dict[str, Any]) -> Envelope:
     inner = body.get("error")
-    fields = cast("dict[str, Any]", {**body, **inner}) if isinstance(inner, dict) else body
+    fields = {**body, **inner} if is_object(inner) else body
     message = inner if isinstance(inner, str) else fields.get("message")
     code = fields.get("code")
     details = fields.get("details")
     upgrade_url = fields.get("upgrade_url")
-    if upgrade_url is None and isinstance(details, dict):
-        upgrade_url = cast("dict[str, Any]", details).get("upgrade_url")
+    if upgrade_url is None and is_object(details):
+        upgrade_url = details.get("upgrade_url")
     return Envelope(
         message=message if isinstance(message, str) else None,
         code=str(code) if isinstance(code, str | int) else None,
@@ -143,7 +144,7 @@ def error_from_event(event: Mapping[str, Any], headers: Mapping[str, str]) -> Be
     """
     envelope = _json_envelope(cast("dict[str, Any]", redact_json(dict(event))))
     inner = event.get("error")
-    status = cast("dict[str, Any]", inner).get("status") if isinstance(inner, dict) else None
+    status = inner.get("status") if is_object(inner) else None
     for candidate in (status, envelope.code):
         text = str(candidate)
         if text.isdigit() and 400 <= int(text) < 600:  # noqa: PLR2004 - the range of HTTP errors

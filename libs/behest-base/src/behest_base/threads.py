@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Mapping
 from dataclasses import replace
 from typing import TYPE_CHECKING, Any, Final, TypeVar, cast
 from urllib.parse import quote
@@ -11,6 +11,7 @@ from pydantic import BaseModel, ConfigDict, ValidationError
 
 from behest_base.errors import BehestConfigError, BehestServerError
 from behest_base.exchange import Call, Exchange, Operation, read_json
+from behest_base.jsons import is_array, is_object
 from behest_base.scope import UNSET, Identity, Scope, Unset
 from behest_base.turns import text_of
 
@@ -174,7 +175,7 @@ def _list(identity: Identity) -> Operation[list[Thread]]:
 
 def _get(identity: Identity) -> Operation[Thread]:
     answer = read_json((yield _call("GET", _path(identity), identity)))
-    wrapped = cast("dict[str, Any]", answer).get("thread") if isinstance(answer, dict) else None
+    wrapped = answer.get("thread") if is_object(answer) else None
     return _parsed(Thread, wrapped if isinstance(wrapped, dict) else answer)
 
 
@@ -206,13 +207,12 @@ def _call(method: str, path: str, identity: Identity) -> Call:
 
 
 def _items(page: Any, name: str) -> list[Any]:
-    if isinstance(page, dict):
-        fields = cast("dict[str, Any]", page)
-        page = fields.get(name, fields.get("data"))
-    if not isinstance(page, list):
+    if is_object(page):
+        page = page.get(name, page.get("data"))
+    if not is_array(page):
         msg = f"The gateway's answer is not a list of {name}, in none of the forms known."
         raise BehestServerError(msg, raw=page)
-    return [*cast("Sequence[Any]", page)]
+    return [*page]
 
 
 def _next_cursor(page: Any) -> str | None:

@@ -5,12 +5,13 @@ from __future__ import annotations
 import math
 from collections.abc import Mapping
 from dataclasses import dataclass, field
-from typing import Any, Final, Protocol, cast
+from typing import Any, Final, Protocol
 
 from pydantic import SecretStr
 
 from behest_base.clock import Clock
 from behest_base.errors import BehestError, BehestServerError
+from behest_base.jsons import is_object
 from behest_base.jwts import is_jwt, lifetime_of, number_claim, read_claims
 from behest_base.responses import parse_json
 
@@ -180,9 +181,9 @@ def read_grant(body: bytes, *, wall: float, server_time: float | None) -> Grant 
         parsed = parse_json(body)
     except ValueError:
         return _refused("is not JSON")
-    if not isinstance(parsed, dict):
+    if not is_object(parsed):
         return _refused("is not a JSON object")
-    answer = cast("Mapping[str, Any]", parsed)
+    answer = parsed
     token = answer.get("jwt") or answer.get("access_token")
     if not isinstance(token, str) or not is_jwt(token):
         return _refused("has no token, or one that is not a JWT")

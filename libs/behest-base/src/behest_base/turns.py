@@ -10,7 +10,9 @@ from __future__ import annotations
 from collections.abc import Generator, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from difflib import SequenceMatcher
-from typing import Any, Final, cast
+from typing import Any, Final
+
+from behest_base.jsons import is_array
 
 __all__ = [
     "Message",
@@ -134,10 +136,9 @@ def text_of(content: Any) -> str:
     """Return the text of a message's content, the text parts of a list joined."""
     if isinstance(content, str):
         return content
-    if not isinstance(content, list):
+    if not is_array(content):
         return ""
-    parts = cast("Sequence[Any]", content)
-    texts = (part if isinstance(part, str) else cast("dict[str, Any]", part).get("text") for part in parts)
+    texts = (part if isinstance(part, str) else part.get("text") for part in content)
     return "".join(text for text in texts if isinstance(text, str))
 
 

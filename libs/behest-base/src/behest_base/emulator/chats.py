@@ -18,6 +18,7 @@ from behest_base.emulator.completions import DONE, assembled, chunks_of, complet
 from behest_base.emulator.faults import Fault, RawResponse, RawSSE, Reply
 from behest_base.emulator.prompt import effective_prompt, validate, what_to_store
 from behest_base.emulator.refusals import Refusal
+from behest_base.jsons import is_array, is_object
 
 if TYPE_CHECKING:
     from behest_base.emulator.controls import Controls
@@ -74,17 +75,18 @@ class _Turn:
     def admit(self) -> dict[str, Any]:
         """Check the request, and return it with the effective prompt as its messages."""
         gateway, body = self._gateway, self.record.json
-        if not isinstance(body, dict):
+        if not is_object(body):
             raise Refusal(400, "invalid_request_error", "The body must be a JSON object.")
         gateway.limits.check(self.user, self._tier, gateway.store.tokens_used())
         messages = body.get("messages")
-        if not isinstance(messages, list) or not all(isinstance(one, dict) and "role" in one for one in messages):
-            validate(messages if isinstance(messages, list) else None)
-        self._check_words(messages or [])
-        effective = effective_prompt(messages or [], self._held(), gateway.store.memory(self.user, self.session))
+        if not is_array(messages) or not all(is_object(one) and "role" in one for one in messages):
+            validate(messages)
+            messages = []
+        self._check_words(messages)
+        effective = effective_prompt(messages, self._held(), gateway.store.memory(self.user, self.session))
         self.record.effective_prompt = effective
         validate(effective)
-        name = body.get("model") or DEFAULT_MODEL
+        name: str = body.get("model") or DEFAULT_MODEL
         if gateway.upstream is None and name not in (DEFAULT_MODEL, *gateway.models):
             raise Refusal(400, "model_not_found", f"The project has no model {name!r}.")
         own = EXTRACTIVE if gateway.upstream is None else gateway.upstream_model or DEFAULT_MODEL
@@ -202,7 +204,8 @@ def _reply(gateway: Controls, user: str, asked: dict[str, Any]) -> Reply:
 
 
 def _events(asked: dict[str, Any], completion: dict[str, Any]) -> Iterable[bytes]:
-    include_usage = bool((asked.get("stream_options") or {}).get("include_usage"))
+    options: dict[str, Any] = asked.get("stream_options") or {}
+    include_usage = bool(options.get("include_usage"))
     yield from (event(chunk) for chunk in chunks_of(completion, include_usage=include_usage))
     yield DONE
 
@@ -228,7 +231,7 @@ def _chunks(body: bytes) -> list[dict[str, Any]]:
                 chunk = json.loads(line[5:])
             except ValueError:
                 continue
-            if isinstance(chunk, dict):
+            if is_object(chunk):
                 chunks.append(chunk)
     return chunks
 

@@ -81,12 +81,13 @@ def assembled(chunks: Sequence[dict[str, Any]]) -> Message | None:
         for choice in chunk.get("choices") or ():
             if choice.get("index"):
                 continue
-            delta = choice.get("delta") or {}
+            delta: dict[str, Any] = choice.get("delta") or {}
             for name in ("content", "reasoning_content", "refusal"):
                 if isinstance(delta.get(name), str) and delta[name]:
                     message[name] = (message.get(name) or "") + delta[name]
-            for call in delta.get("tool_calls") or ():
-                _join(calls, call)
+            pieces: list[dict[str, Any]] = delta.get("tool_calls") or []
+            for piece in pieces:
+                _join(calls, piece)
     if calls:
         message["tool_calls"] = list(calls.values())
     return message if len(message) > 2 or message["content"] is not None else None  # noqa: PLR2004 - role and content
@@ -97,8 +98,9 @@ def _join(calls: dict[int, dict[str, Any]], piece: dict[str, Any]) -> None:
         piece.get("index") or 0, {"id": None, "type": "function", "function": {"name": "", "arguments": ""}}
     )
     call["id"] = piece.get("id") or call["id"]
+    function: dict[str, Any] = piece.get("function") or {}
     for name in ("name", "arguments"):
-        call["function"][name] += (piece.get("function") or {}).get(name) or ""
+        call["function"][name] += function.get(name) or ""
 
 
 def _deltas(message: Message) -> Iterator[dict[str, Any]]:
@@ -123,10 +125,10 @@ def _limited(request: dict[str, Any], message: Message) -> tuple[Message, str]:
     text = message.get("content")
     if not isinstance(text, str):
         return message, finish
-    stops = request.get("stop") or []
+    stops: str | list[str] = request.get("stop") or []
     for stop in [stops] if isinstance(stops, str) else stops:
         text = text.split(stop, 1)[0]
-    limit = request.get("max_completion_tokens") or request.get("max_tokens")
+    limit: int | None = request.get("max_completion_tokens") or request.get("max_tokens")
     tokens = list(re.finditer(r"\w+|[^\w\s]", text))
     if limit is not None and len(tokens) > limit:
         text, finish = text[: tokens[limit].start()].rstrip(), "length"

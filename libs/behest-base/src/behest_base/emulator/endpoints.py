@@ -11,6 +11,7 @@ from starlette.requests import Request
 from starlette.responses import JSONResponse, Response
 
 from behest_base.emulator.refusals import Refusal
+from behest_base.jsons import is_object
 
 if TYPE_CHECKING:
     from behest_base.emulator.controls import Controls
@@ -32,7 +33,7 @@ async def mint(request: Request) -> Response:
     if request.headers.get("authorization") != f"Bearer {gateway.api_key}":
         raise Refusal(401, "invalid_api_key", "The API key is not known.")
     body = request.state.record.json
-    if not isinstance(body, dict):
+    if not is_object(body):
         raise Refusal(400, "invalid_request", "The body must be a JSON object.")
     user, ttl = _user(body), _ttl(gateway, body)
     request.state.record.user_id = user
@@ -94,7 +95,7 @@ async def usage(request: Request) -> Response:
     summed = {
         name: sum(one[name] for one in by_model) for name in ("requests", "input_tokens", "output_tokens", "cost_usd")
     }
-    nothing = {"requests": 0, "input_tokens": 0, "output_tokens": 0, "cost_usd": 0.0, "by_model": []}
+    nothing: dict[str, Any] = {"requests": 0, "input_tokens": 0, "output_tokens": 0, "cost_usd": 0.0, "by_model": []}
     return JSONResponse(
         {
             "project_id": gateway.project_id,

@@ -13,6 +13,7 @@ from typing import Any, Final
 
 from behest_base.emulator.schemas import fill
 from behest_base.emulator.words import best_match, is_question, labelled_question, overlap, sentences
+from behest_base.jsons import is_array, is_object
 
 __all__ = ["answer", "text_of"]
 
@@ -41,8 +42,8 @@ def text_of(content: Any) -> str:
     """Return the text of a message's content."""
     if isinstance(content, str):
         return content
-    parts = content if isinstance(content, list) else []
-    return "\n".join(part.get("text") or "" for part in parts if isinstance(part, dict)).strip()
+    parts = content if is_array(content) else []
+    return "\n".join(part.get("text") or "" for part in parts if is_object(part)).strip()
 
 
 def _reply(messages: list[Message], question: str) -> str:
@@ -96,7 +97,7 @@ def _called_in_this_turn(messages: list[Message]) -> set[str]:
 
 
 def _structured(request: dict[str, Any], question: str) -> str | None:
-    wanted = request.get("response_format") or {}
+    wanted: dict[str, Any] = request.get("response_format") or {}
     if wanted.get("type") == "json_schema":
         return json.dumps(fill(wanted.get("json_schema", {}).get("schema") or {}, question))
     if wanted.get("type") == "json_object":
@@ -110,8 +111,8 @@ def _tool_call(request: dict[str, Any], messages: list[Message]) -> dict[str, An
     if not tools or choice == "none":
         return None
     question = _last_said(messages)
-    if isinstance(choice, dict):
-        name = (choice.get("function") or {}).get("name")
+    if is_object(choice):
+        name = choice.get("function", {}).get("name")
         return _call(next((tool for tool in tools if tool["name"] == name), tools[0]), question)
     if choice == "auto" and _results_of_this_turn(messages):
         return None
@@ -122,7 +123,8 @@ def _tool_call(request: dict[str, Any], messages: list[Message]) -> dict[str, An
 
 
 def _fit(tool: dict[str, Any], question: str) -> int:
-    properties = (tool.get("parameters") or {}).get("properties") or {}
+    parameters: dict[str, Any] = tool.get("parameters") or {}
+    properties: dict[str, Any] = parameters.get("properties") or {}
     described = f"{tool['name']} {tool.get('description') or ''} {' '.join(properties)}"
     return overlap(question, described)
 

@@ -6,6 +6,7 @@ from collections.abc import Sequence
 from typing import Any, Final
 
 from behest_base.emulator.refusals import Refusal
+from behest_base.jsons import is_array, is_object
 
 __all__ = ["effective_prompt", "tool_calls", "validate", "what_to_store"]
 
@@ -54,7 +55,7 @@ def validate(messages: Any) -> None:
     Raises:
         Refusal: It is not a valid list of messages; names the first that is wrong.
     """
-    if not isinstance(messages, list) or not messages:
+    if not is_array(messages) or not messages:
         raise Refusal(400, "invalid_request_error", "'messages' must be a list with at least one message.")
     waiting: list[str] = []
     for index, message in enumerate(messages):
@@ -74,7 +75,7 @@ def validate(messages: Any) -> None:
 
 
 def _check_message(index: int, message: Any) -> None:
-    if not isinstance(message, dict) or message.get("role") not in ROLES:
+    if not is_object(message) or message.get("role") not in ROLES:
         raise Refusal(400, "invalid_request_error", f"messages[{index}]: an object with a known 'role' is needed.")
     content = message.get("content")
     if content is None and message["role"] == "assistant" and any(message.get(n) for n in ("tool_calls", "refusal")):

@@ -7,6 +7,7 @@ from collections.abc import Iterator
 from typing import Any, Final
 
 from behest_base.emulator.words import numbers, quoted, stems
+from behest_base.jsons import is_array
 
 __all__ = ["fill"]
 
@@ -109,7 +110,7 @@ def _named(name: str, text: str) -> str | None:
 
 def _type_of(schema: Schema) -> str:
     kind = schema.get("type")
-    if isinstance(kind, list):
+    if is_array(kind):
         kind = next((one for one in kind if one != "null"), "null")
     if kind is None:
         kind = "object" if "properties" in schema else "array" if "items" in schema else "string"

@@ -10,6 +10,8 @@ import uuid
 from collections.abc import Sequence
 from typing import Any, Final
 
+from behest_base.jsons import is_array, is_object
+
 __all__ = ["Store"]
 
 Message = dict[str, Any]
@@ -135,6 +137,6 @@ class Store:
 
 def _text(message: Message) -> str:
     content = message.get("content")
-    if isinstance(content, list):
-        return " ".join(str(part.get("text", "")) for part in content if isinstance(part, dict)).strip()
+    if is_array(content):
+        return " ".join(str(part.get("text", "")) for part in content if is_object(part)).strip()
     return str(content or "")

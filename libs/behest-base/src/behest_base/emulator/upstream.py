@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any, Final
 import httpx
 
 from behest_base.emulator.refusals import Refusal
+from behest_base.jsons import is_object
 
 if TYPE_CHECKING:
     from behest_base.emulator.controls import Controls
@@ -34,7 +35,7 @@ async def complete(gateway: Controls, asked: dict[str, Any]) -> dict[str, Any]:
         completion = response.json()
     except ValueError:
         completion = None
-    if not isinstance(completion, dict) or not completion.get("choices"):
+    if not is_object(completion) or not completion.get("choices"):
         raise Refusal(502, "upstream_error", "The upstream server answered with something else than a completion.")
     return completion
 
