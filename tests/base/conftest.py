@@ -20,4 +20,4 @@ def instant(waits: list[float]) -> Clock:
     async def asleep(seconds: float) -> None:
         waits.append(seconds)
 
-    return Clock(sleep=waits.append, asleep=asleep)
+    return Clock(sleep=waits.append, asleep=asleep, chance=lambda: 0.0)

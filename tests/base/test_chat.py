@@ -26,6 +26,7 @@ from behest_base import (
     scope,
 )
 from behest_base.emulator import Emulator, RawResponse, RawSSE
+from support.retry_table import ROWS, Row, refuse
 
 HELLO = {"messages": [{"role": "user", "content": "Hello."}]}
 ALICE = Scope("alice")
@@ -260,27 +261,17 @@ async def test_errors_are_the_same_in_all_forms(
         await behest.aclose()
 
 
-@pytest.mark.parametrize("in_thread", [False, True])
 @pytest.mark.parametrize("streamed", [False, True])
-@pytest.mark.parametrize(
-    ("status", "sends"), [(500, (3, 1)), (502, (3, 1)), (503, (3, 3)), (429, (3, 3)), (400, (1, 1))]
-)
-def test_sends_are_counted(
-    gateway: Emulator,
-    instant: Clock,
-    status: int,
-    sends: tuple[int, int],
-    *,
-    streamed: bool,
-    in_thread: bool,
-) -> None:
+@pytest.mark.parametrize("row", ROWS)
+def test_sends_and_pauses(gateway: Emulator, instant: Clock, waits: list[float], row: Row, *, streamed: bool) -> None:
     """Property 16: one layer of retries, and none in a thread once the gateway may have stored the turn."""
     with Behest(gateway.api_key, base_url=gateway.base_url, clock=instant) as behest:
-        gateway.fail_next(status=status, path="chat", times=10)
-        where = Scope("alice", thread_id="t" if in_thread else None)
+        refuse(gateway, row)
+        where = Scope("alice", thread_id="t" if row.in_thread else None)
         with pytest.raises(BehestError):
             list(behest.stream(HELLO, scope=where)) if streamed else behest.complete(HELLO, scope=where)
-    assert len(gateway.chats) == sends[in_thread]
+    assert len(gateway.chats) == 1 + len(row.pauses)
+    assert waits == pytest.approx(row.pauses, abs=row.tolerance)
 
 
 @pytest.mark.parametrize("in_thread", [False, True])

@@ -9,6 +9,7 @@ import pytest
 
 from behest_base import Behest, BehestAuthError, Clock, scope
 from behest_base.emulator import Emulator
+from support.retry_table import ROWS, Row, refuse
 
 MESSAGES: list[Any] = [{"role": "user", "content": "Hello."}]
 
@@ -79,14 +80,16 @@ def test_a_thread_is_named_explicitly(gateway: Emulator, behest: Behest) -> None
     assert [chat.thread_id for chat in gateway.chats] == [None, "t"]
 
 
-@pytest.mark.parametrize(("status", "sends"), [(500, 3), (429, 3), (400, 1), (402, 1), (451, 1)])
-def test_one_layer_of_retries(gateway: Emulator, instant: Clock, status: int, sends: int) -> None:
-    """The SDK's own retries are off; ours are the only ones."""
+@pytest.mark.parametrize("row", ROWS)
+def test_one_layer_of_retries(gateway: Emulator, instant: Clock, waits: list[float], row: Row) -> None:
+    """The SDK's own retries are off; ours are the only ones, and the same as the client's own."""
+    headers = {"X-Thread-Id": "t"} if row.in_thread else {}
     with Behest(gateway.api_key, base_url=gateway.base_url, clock=instant) as behest:
-        gateway.fail_next(status=status, path="chat", times=10)
+        refuse(gateway, row)
         with scope("alice"), pytest.raises(openai.APIStatusError):
-            behest.openai().chat.completions.create(model="default", messages=MESSAGES)
-    assert len(gateway.chats) == sends
+            behest.openai().chat.completions.create(model="default", messages=MESSAGES, extra_headers=headers)
+    assert len(gateway.chats) == 1 + len(row.pauses)
+    assert waits == pytest.approx(row.pauses, abs=row.tolerance)
 
 
 def test_a_401_is_renewed(gateway: Emulator, behest: Behest) -> None:

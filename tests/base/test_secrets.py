@@ -69,7 +69,7 @@ def logs(caplog: pytest.LogCaptureFixture) -> pytest.LogCaptureFixture:
     """Capture everything that anyone logs."""
     caplog.set_level(logging.DEBUG)
     for name in ("behest_base", "httpx", "httpcore", "openai", "asyncio"):
-        logging.getLogger(name).setLevel(logging.DEBUG)
+        caplog.set_level(logging.DEBUG, logger=name)
     return caplog
 
 

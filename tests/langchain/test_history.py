@@ -15,6 +15,7 @@ from langchain_core.runnables.history import RunnableWithMessageHistory
 from behest_base import Behest, scope
 from behest_base.emulator import Emulator
 from langchain_behest import BehestAuthError, BehestChatHistory, BehestConfigError, ChatBehest
+from support.keys import api_key
 
 pytestmark = pytest.mark.filterwarnings("ignore:.*RunnableWithMessageHistory:DeprecationWarning")
 
@@ -222,7 +223,7 @@ def test_errors_are_langchains(gateway: Emulator) -> None:
     from langchain_core.exceptions import ModelAuthenticationError  # noqa: PLC0415
 
     with (
-        Behest(gateway.api_key[:-1] + "0", base_url=gateway.base_url) as wrong,
+        Behest(api_key(), base_url=gateway.base_url) as wrong,
         pytest.raises(BehestAuthError) as caught,
     ):
         _ = BehestChatHistory("t", "alice", client=wrong).messages
