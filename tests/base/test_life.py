@@ -113,7 +113,10 @@ def test_shared_clients() -> None:
     """Property 18: the same arguments and environment give the same client, others another."""
     first = Behest.shared()
     assert Behest.shared() is first
+    assert Behest.shared(base_url=None, max_retries=2) is first  # what is the default anyway
+    assert pickle.loads(pickle.dumps(first)) is first  # noqa: S301 - our own
     assert Behest.shared(tier="pro") is not first
+    assert Behest.shared(timeout=None) is not first
     assert Behest.shared(api_key()) is not first
     key = api_key()
     assert Behest.shared(key) is Behest.shared(SecretStr(key))

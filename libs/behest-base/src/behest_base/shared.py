@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+import inspect
 import os
 import threading
 from collections import OrderedDict
@@ -47,7 +48,8 @@ def close_shared() -> None:
 def _fingerprint(cls: type[Core], key: SecretStr | None, arguments: dict[str, Any]) -> str:
     """Return a digest of what decides a client, so that the cache's keys hold no secret."""
     environment = sorted((name, value) for name, value in os.environ.items() if name.upper().startswith("BEHEST_"))
-    given = sorted((name, repr(value)) for name, value in arguments.items() if value is not None)
+    default = {name: parameter.default for name, parameter in inspect.signature(cls.__init__).parameters.items()}
+    given = sorted((name, repr(value)) for name, value in arguments.items() if value != default.get(name))
     secret = key.get_secret_value() if key is not None else None
     whole = repr((f"{cls.__module__}.{cls.__qualname__}", secret, given, environment))
     return hashlib.sha256(whole.encode("utf-8", "surrogatepass")).hexdigest()
