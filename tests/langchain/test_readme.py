@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import re
 from pathlib import Path
 from typing import Any
 
@@ -13,24 +12,9 @@ from pydantic import BaseModel
 import langchain_behest
 from behest_base.emulator import Emulator
 from langchain_behest import BehestChatHistory, ChatBehest
+from support.examples import blocks, run
 
 README = Path(__file__).parents[2] / "libs" / "langchain-behest" / "README.md"
-
-_BLOCK = re.compile(r"^( *)```python\n(.*?)^\1```$", re.MULTILINE | re.DOTALL)
-
-
-def blocks(text: str) -> list[str]:
-    """Return the Python blocks of a text."""
-    found: list[str] = []
-    for indent, code in _BLOCK.findall(text):
-        found.append("\n".join(line.removeprefix(indent) for line in code.splitlines()))
-    return found
-
-
-def run(code: list[str], names: dict[str, Any]) -> None:
-    """Run blocks one after the other."""
-    for block in code:
-        exec(compile(block, "example", "exec"), names)  # noqa: S102 - our own text
 
 
 def test_the_readme_runs(environment: Emulator, capsys: pytest.CaptureFixture[str]) -> None:

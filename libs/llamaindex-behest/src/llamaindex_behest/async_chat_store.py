@@ -3,22 +3,19 @@
 from __future__ import annotations
 
 import asyncio
-from typing import Any
 
 from llama_index.core.base.llms.types import ChatMessage
-from llama_index.core.bridge.pydantic import Field
 from llama_index.core.storage.chat_store.base_db import AsyncDBChatStore, MessageStatus
 from pydantic import SecretStr
 
-from behest_base import UNSET, Behest, BehestConfigError, Scope
-from llamaindex_behest.connection import Connected
-from llamaindex_behest.keeper import Keeper
+from behest_base import Behest, BehestConfigError
+from llamaindex_behest.on_threads import OnThreads
 from llamaindex_behest.view import ThreadContents
 
 __all__ = ["BehestAsyncChatStore"]
 
 
-class BehestAsyncChatStore(Connected, AsyncDBChatStore):
+class BehestAsyncChatStore(OnThreads, AsyncDBChatStore):
     """Chat histories that the gateway keeps, for `Memory`. The key (its `session_id`) is the thread id.
 
     It reads from the gateway and writes through it, as `BehestChatStore` does. Messages that `Memory` archives stay in the
@@ -32,17 +29,25 @@ class BehestAsyncChatStore(Connected, AsyncDBChatStore):
         ```
     """
 
-    user_id: str | None = Field(default=None, description="The end user when the ambient scope names none.")
-
-    def __init__(self, *, api_key: str | SecretStr | None = None, client: Behest | None = None, **fields: Any) -> None:
-        """Check the fields; nothing is sent.
+    def __init__(
+        self,
+        *,
+        user_id: str | None = None,
+        api_key: str | SecretStr | None = None,
+        client: Behest | None = None,
+        base_url: str | None = None,
+        slug: str | None = None,
+    ) -> None:
+        """Check the arguments; nothing is sent.
 
         Args:
+            user_id: The end user when the ambient scope names none.
             api_key: API key, signing key or token, as `behest_base.Behest` takes it; else `BEHEST_KEY`.
             client: A client to call with: the model's, if that was given one.
-            **fields: `user_id`, `base_url`, `slug`.
+            base_url: The gateway, if not from `BEHEST_BASE_URL` or a slug.
+            slug: The project's slug, if not from `BEHEST_SLUG`.
         """
-        super().__init__(**fields)
+        super().__init__(user_id=user_id, base_url=base_url, slug=slug)
         self._connect(api_key, client)
 
     @classmethod
@@ -86,7 +91,7 @@ class BehestAsyncChatStore(Connected, AsyncDBChatStore):
     ) -> None:
         """Add messages, one after the other; see `add_message`."""
         _only_active(status)
-        contents = self._thread(key).contents
+        contents = self._keeper(key).contents
         for message in messages:
             contents.put(message)
 
@@ -99,7 +104,7 @@ class BehestAsyncChatStore(Connected, AsyncDBChatStore):
             BehestConfigError: It would take rewriting what the gateway holds.
         """
         _only_active(status)
-        (await asyncio.to_thread(self._thread(key).reload)).set(messages)
+        (await asyncio.to_thread(self._keeper(key).reload)).set(messages)
 
     async def delete_message(self, key: str, idx: int) -> ChatMessage | None:
         """Take back a message that waits for the next call; None if there is none at this position.
@@ -115,7 +120,7 @@ class BehestAsyncChatStore(Connected, AsyncDBChatStore):
         Raises:
             BehestConfigError: Only a part of it was to be deleted.
         """
-        keeper = self._thread(key)
+        keeper = self._keeper(key)
         contents = await asyncio.to_thread(keeper.load)
         everything = contents.messages()
         if len(_with_status(everything, contents.archived, status)) < len(everything):
@@ -128,7 +133,7 @@ class BehestAsyncChatStore(Connected, AsyncDBChatStore):
         Raises:
             BehestConfigError: The thread has more.
         """
-        keeper = self._thread(key)
+        keeper = self._keeper(key)
         if n < 1:
             return []
         if n < len((await asyncio.to_thread(keeper.load)).messages()):
@@ -141,17 +146,13 @@ class BehestAsyncChatStore(Connected, AsyncDBChatStore):
 
     async def get_keys(self) -> list[str]:
         """Return the ids of the user's threads."""
-        own = Scope(user_id=UNSET if self.user_id is None else self.user_id)
-        threads = await asyncio.to_thread(self.client.threads.list, scope=Scope.current().over(own))
+        threads = await asyncio.to_thread(self.client.threads.list, scope=self._whose())
         return [thread.id for thread in threads]
-
-    def _thread(self, key: str) -> Keeper:
-        return Keeper(self.client, self.user_id, key)
 
     async def _loaded(self, key: str) -> ThreadContents:
         # In a thread, over the connections that threads share: Memory's blocking methods run each call in an event loop that
         # they close without shutting down its generators, so that connections of that loop would never be closed.
-        return await asyncio.to_thread(self._thread(key).load)
+        return await asyncio.to_thread(self._keeper(key).load)
 
 
 def _with_status(messages: list[ChatMessage], archived: int, status: MessageStatus | None) -> list[ChatMessage]:

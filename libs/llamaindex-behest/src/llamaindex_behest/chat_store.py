@@ -2,22 +2,18 @@
 
 from __future__ import annotations
 
-from typing import Any
-
 from llama_index.core.base.llms.types import ChatMessage
-from llama_index.core.bridge.pydantic import Field
 from llama_index.core.storage.chat_store.base import BaseChatStore
 from llama_index.core.storage.chat_store.loading import RECOGNIZED_CHAT_STORES
 from pydantic import SecretStr
 
-from behest_base import UNSET, Behest, Scope
-from llamaindex_behest.connection import Connected
-from llamaindex_behest.keeper import Keeper
+from behest_base import Behest
+from llamaindex_behest.on_threads import OnThreads
 
 __all__ = ["BehestChatStore"]
 
 
-class BehestChatStore(Connected, BaseChatStore):
+class BehestChatStore(OnThreads, BaseChatStore):
     """Chat histories that the gateway keeps. The key is the thread id, and each user has their own threads.
 
     It reads from the gateway and writes through it: a turn is stored by the model's call in the thread, so use it with a
@@ -34,17 +30,25 @@ class BehestChatStore(Connected, BaseChatStore):
         ```
     """
 
-    user_id: str | None = Field(default=None, description="The end user when the ambient scope names none.")
-
-    def __init__(self, *, api_key: str | SecretStr | None = None, client: Behest | None = None, **fields: Any) -> None:
-        """Check the fields; nothing is sent.
+    def __init__(
+        self,
+        *,
+        user_id: str | None = None,
+        api_key: str | SecretStr | None = None,
+        client: Behest | None = None,
+        base_url: str | None = None,
+        slug: str | None = None,
+    ) -> None:
+        """Check the arguments; nothing is sent.
 
         Args:
+            user_id: The end user when the ambient scope names none.
             api_key: API key, signing key or token, as `behest_base.Behest` takes it; else `BEHEST_KEY`.
             client: A client to call with: the model's, if that was given one.
-            **fields: `user_id`, `base_url`, `slug`.
+            base_url: The gateway, if not from `BEHEST_BASE_URL` or a slug.
+            slug: The project's slug, if not from `BEHEST_SLUG`.
         """
-        super().__init__(**fields)
+        super().__init__(user_id=user_id, base_url=base_url, slug=slug)
         self._connect(api_key, client)
 
     @classmethod
@@ -54,11 +58,11 @@ class BehestChatStore(Connected, BaseChatStore):
 
     def get_messages(self, key: str) -> list[ChatMessage]:
         """Return a thread's messages, oldest first, those that wait for the next call at the end."""
-        return self._thread(key).load().messages()
+        return self._keeper(key).load().messages()
 
     async def aget_messages(self, key: str) -> list[ChatMessage]:
         """Return a thread's messages; see `get_messages`."""
-        return (await self._thread(key).aload()).messages()
+        return (await self._keeper(key).aload()).messages()
 
     def set_messages(self, key: str, messages: list[ChatMessage]) -> None:
         """Make a thread these messages: what it holds is nothing to do, new user messages wait for the next call.
@@ -66,11 +70,11 @@ class BehestChatStore(Connected, BaseChatStore):
         Raises:
             BehestConfigError: It would take rewriting what the gateway holds.
         """
-        self._thread(key).reload().set(messages)
+        self._keeper(key).reload().set(messages)
 
     async def aset_messages(self, key: str, messages: list[ChatMessage]) -> None:
         """Make a thread these messages; see `set_messages`."""
-        (await self._thread(key).areload()).set(messages)
+        (await self._keeper(key).areload()).set(messages)
 
     def add_message(self, key: str, message: ChatMessage) -> None:
         """Add a message: one that the thread has is nothing to do, a new user message waits for the next call.
@@ -78,19 +82,19 @@ class BehestChatStore(Connected, BaseChatStore):
         Raises:
             BehestConfigError: It can't be stored.
         """
-        self._thread(key).contents.put(message)
+        self._keeper(key).contents.put(message)
 
     async def async_add_message(self, key: str, message: ChatMessage) -> None:
         """Add a message; see `add_message`."""
-        self._thread(key).contents.put(message)
+        self._keeper(key).contents.put(message)
 
     def delete_messages(self, key: str) -> list[ChatMessage] | None:
         """Delete a thread, and return what was in it; None if there is no such thread."""
-        return self._thread(key).delete()
+        return self._keeper(key).delete()
 
     async def adelete_messages(self, key: str) -> list[ChatMessage] | None:
         """Delete a thread; see `delete_messages`."""
-        return await self._thread(key).adelete()
+        return await self._keeper(key).adelete()
 
     def delete_message(self, key: str, idx: int) -> ChatMessage | None:
         """Take back a message that waits for the next call; None if there is none at this position.
@@ -98,11 +102,11 @@ class BehestChatStore(Connected, BaseChatStore):
         Raises:
             BehestConfigError: The gateway holds it; only a whole thread can be deleted.
         """
-        return self._thread(key).load().remove(idx)
+        return self._keeper(key).load().remove(idx)
 
     async def adelete_message(self, key: str, idx: int) -> ChatMessage | None:
         """Take back a message that waits for the next call; see `delete_message`."""
-        return (await self._thread(key).aload()).remove(idx)
+        return (await self._keeper(key).aload()).remove(idx)
 
     def delete_last_message(self, key: str) -> ChatMessage | None:
         """Take back the last message if it waits for the next call; see `delete_message`."""
@@ -114,18 +118,11 @@ class BehestChatStore(Connected, BaseChatStore):
 
     def get_keys(self) -> list[str]:
         """Return the ids of the user's threads."""
-        return [thread.id for thread in self.client.threads.list(scope=self._who())]
+        return [thread.id for thread in self.client.threads.list(scope=self._whose())]
 
     async def aget_keys(self) -> list[str]:
         """Return the ids of the user's threads."""
-        return [thread.id for thread in await self.client.threads.alist(scope=self._who())]
-
-    def _thread(self, key: str) -> Keeper:
-        return Keeper(self.client, self.user_id, key)
-
-    def _who(self) -> Scope:
-        own = Scope(user_id=UNSET if self.user_id is None else self.user_id)
-        return Scope.current().over(own)
+        return [thread.id for thread in await self.client.threads.alist(scope=self._whose())]
 
 
 # Where llama-index-core finds the class of a serialized store, as a ChatMemoryBuffer has it.

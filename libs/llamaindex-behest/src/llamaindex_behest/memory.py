@@ -10,13 +10,13 @@ from llama_index.core.memory.types import BaseMemory
 from pydantic import SecretStr
 
 from behest_base import Behest
-from llamaindex_behest.connection import Connected
 from llamaindex_behest.keeper import Keeper
+from llamaindex_behest.on_threads import OnThreads
 
 __all__ = ["BehestMemory"]
 
 
-class BehestMemory(Connected, BaseMemory):
+class BehestMemory(OnThreads, BaseMemory):
     """A conversation that the gateway keeps: what was said is read from there, and what is put is what its calls recorded.
 
     Use it with a `BehestLLM` on the same client, for the same user and thread. Both may come from the ambient scope, so that
@@ -33,17 +33,29 @@ class BehestMemory(Connected, BaseMemory):
     """
 
     thread_id: str | None = Field(default=None, description="The thread. None: the ambient scope's.")
-    user_id: str | None = Field(default=None, description="The end user when the ambient scope names none.")
 
-    def __init__(self, *, api_key: str | SecretStr | None = None, client: Behest | None = None, **fields: Any) -> None:
-        """Check the fields; nothing is sent.
+    def __init__(
+        self,
+        thread_id: str | None = None,
+        *,
+        user_id: str | None = None,
+        api_key: str | SecretStr | None = None,
+        client: Behest | None = None,
+        base_url: str | None = None,
+        slug: str | None = None,
+    ) -> None:
+        """Check the arguments; nothing is sent.
 
         Args:
+            thread_id: The thread; else the ambient scope's.
+            user_id: The end user when the ambient scope names none.
             api_key: API key, signing key or token, as `behest_base.Behest` takes it; else `BEHEST_KEY`.
             client: A client to call with: the model's, if that was given one.
-            **fields: `thread_id`, `user_id`, `base_url`, `slug`.
+            base_url: The gateway, if not from `BEHEST_BASE_URL` or a slug.
+            slug: The project's slug, if not from `BEHEST_SLUG`.
         """
-        super().__init__(**fields)
+        own: dict[str, Any] = {"thread_id": thread_id}
+        super().__init__(user_id=user_id, base_url=base_url, slug=slug, **own)
         self._connect(api_key, client)
 
     @classmethod
@@ -119,4 +131,4 @@ class BehestMemory(Connected, BaseMemory):
         await self._thread().adelete()
 
     def _thread(self) -> Keeper:
-        return Keeper(self.client, self.user_id, self.thread_id)
+        return self._keeper(self.thread_id)
