@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import importlib
+import importlib.metadata
 import subprocess
 import sys
 import sysconfig
@@ -130,3 +131,26 @@ def test_imports_alone(package: str, dist: Path) -> None:
     )
     ran = subprocess.run([sys.executable, "-S", "-c", code], capture_output=True, text=True, check=False)
     assert (ran.returncode, ran.stdout.strip()) == (0, "[]"), ran.stderr
+
+
+def test_aliases_beside_other_integrations(dist: Path, tmp_path: Path) -> None:
+    """The wheel's leaves of the `llama_index` namespace stand beside core's and OpenAI's, and overwrite nothing of theirs."""
+    for package in ("behest_base", "llamaindex_behest"):
+        with zipfile.ZipFile(next(dist.glob(f"{package}-*.whl"))) as wheel:
+            wheel.extractall(tmp_path)
+    ours = {path.relative_to(tmp_path).as_posix() for path in tmp_path.rglob("*") if path.is_file()}
+    leaves = {"llama_index/llms/behest", "llama_index/storage/chat_store/behest"}
+    assert {path for path in ours if path.startswith("llama_index/")} == {
+        f"{leaf}/{name}" for leaf in leaves for name in ("__init__.py", "py.typed")
+    }
+    for other in ("llama-index-core", "llama-index-llms-openai"):
+        assert not ours & {path.as_posix() for path in importlib.metadata.files(other) or ()}
+    code = (
+        f"import sys; sys.path += [{str(tmp_path)!r}, {sysconfig.get_path('purelib')!r}]; "
+        "from llama_index.llms.behest import BehestLLM; from llama_index.llms.openai import OpenAI; "
+        "from llama_index.storage.chat_store.behest import BehestAsyncChatStore, BehestChatStore; "
+        "import llamaindex_behest as it; assert it.__file__.startswith(sys.path[-2]), it.__file__; "
+        "print(BehestLLM is it.BehestLLM, BehestChatStore is it.BehestChatStore, OpenAI.__name__)"
+    )
+    ran = subprocess.run([sys.executable, "-S", "-c", code], capture_output=True, text=True, check=False)
+    assert (ran.returncode, ran.stdout.strip()) == (0, "True True OpenAI"), ran.stderr
