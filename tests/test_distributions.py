@@ -49,6 +49,7 @@ PUBLIC = {
         "Thread",
         "ThreadMessage",
         "ThreadView",
+        "ToolCallPieces",
         "Unset",
         "Usage",
         "close_shared",

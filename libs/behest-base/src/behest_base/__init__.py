@@ -29,6 +29,7 @@ from behest_base.shared import close_shared
 from behest_base.streams import AsyncChatStream, ChatStream
 from behest_base.threads import Thread, ThreadMessage
 from behest_base.tokens import MintedToken
+from behest_base.tool_calls import ToolCallPieces
 from behest_base.usage import Usage
 from behest_base.verifier import BehestVerifier
 from behest_base.views import ThreadView
@@ -63,6 +64,7 @@ __all__ = [
     "Thread",
     "ThreadMessage",
     "ThreadView",
+    "ToolCallPieces",
     "Unset",
     "Usage",
     "close_shared",

@@ -16,6 +16,7 @@ from behest_base.redaction import redact
 from behest_base.responses import MESSAGE_CHARACTERS, error_from_event
 from behest_base.scope import UNSET, Identity, Unset
 from behest_base.threads import thread_messages
+from behest_base.tool_calls import ToolCallPieces
 from behest_base.turns import after_instructions, cancelled_results
 from behest_base.views import ThreadView
 
@@ -121,7 +122,7 @@ class StreamReader:
         self._headers = headers
         self._place: dict[str, str] | None = place_of(identity, headers)
         self._texts: list[str] = []
-        self._calls: dict[int, dict[str, Any]] = {}
+        self._pieces = ToolCallPieces()
         self._finished: dict[int, bool] = {}
 
     @property
@@ -171,11 +172,11 @@ class StreamReader:
 
     def reply(self) -> dict[str, Any] | None:
         """Return the assistant message so far, None if nothing came."""
-        if not self._texts and not self._calls:
+        if not self._texts and not self._pieces.calls:
             return None
         message: dict[str, Any] = {"role": "assistant", "content": self.partial or None}
-        if self._calls:
-            message["tool_calls"] = list(self._calls.values())
+        if self._pieces.calls:
+            message["tool_calls"] = self._pieces.calls
         return message
 
     def _note(self, choice: dict[str, Any]) -> None:
@@ -190,16 +191,7 @@ class StreamReader:
         if text := delta.get("content"):
             self._texts.append(text if isinstance(text, str) else "")
         for call in delta.get("tool_calls") or ():
-            self._note_call(call)
-
-    def _note_call(self, call: dict[str, Any]) -> None:
-        function: dict[str, Any] = call.get("function") or {}
-        known = self._calls.setdefault(
-            call.get("index") or 0, {"id": None, "type": "function", "function": {"name": "", "arguments": ""}}
-        )
-        known["id"] = call.get("id") or known["id"]
-        known["function"]["name"] += function.get("name") or ""
-        known["function"]["arguments"] += function.get("arguments") or ""
+            self._pieces.add(call)
 
     def _error(self, event: dict[str, Any]) -> BehestError:
         typed = error_from_event(event, self._headers)

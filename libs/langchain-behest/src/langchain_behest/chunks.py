@@ -9,6 +9,7 @@ from langchain_core.messages import AIMessageChunk
 from langchain_core.messages.tool import ToolCallChunk, tool_call_chunk
 from langchain_core.outputs import ChatGenerationChunk
 
+from behest_base import ToolCallPieces
 from langchain_behest.messages_in import PROVIDER, answer_metadata, extras, place
 from langchain_behest.messages_out import PLACE
 from langchain_behest.usage import usage_metadata
@@ -38,7 +39,7 @@ class ChunkReader:
         self._extras: dict[str, Any] = {}
         self._usage: dict[str, Any] | None = None
         self._finish_reason: str | None = None
-        self._calls = _CallPositions()
+        self._calls = ToolCallPieces()
         self._thoughts = _ThoughtPositions()
 
     def read(self, chunk: Wire) -> ChatGenerationChunk | None:
@@ -85,7 +86,7 @@ class ChunkReader:
             self._metadata.update(answer_metadata(chunk))
         content = delta.get("content") or ""
         growing = self._growing(delta)
-        calls = self._calls.read(delta["tool_calls"]) if delta.get("tool_calls") else []
+        calls = [_call_chunk(self._calls, piece) for piece in delta.get("tool_calls") or ()]
         seen = content or growing or calls or is_first or len(metadata) > 1
         return _chunk(content, growing, metadata, calls) if seen else None
 
@@ -121,42 +122,16 @@ def _chunk(
     return ChatGenerationChunk(message=message, generation_info={"finish_reason": reason} if reason else None)
 
 
-class _CallPositions:
-    """Gives each tool call a position of its own, by which LangChain adds its pieces up.
-
-    Servers differ: some number the calls and send the id with the first piece only, some send each call whole under the
-    same number, or under none.
-    """
-
-    def __init__(self) -> None:
-        self._at: dict[int | None, int] = {}
-        self._ids: list[str | None] = []
-
-    def read(self, pieces: list[dict[str, Any]]) -> list[ToolCallChunk]:
-        return [self._piece(piece) for piece in pieces]
-
-    def _piece(self, piece: dict[str, Any]) -> ToolCallChunk:
-        function: dict[str, Any] = piece.get("function") or {}
-        position = self._position(piece.get("index"), piece.get("id") or None)
-        call_id = piece.get("id") or None
-        is_repeated = (
-            call_id is not None and self._ids[position] == call_id
-        )  # some servers send id and name with each piece
-        self._ids[position] = call_id or self._ids[position]
-        return tool_call_chunk(
-            name=None if is_repeated else function.get("name") or None,
-            args=function.get("arguments"),
-            id=None if is_repeated else call_id,
-            index=position,
-        )
-
-    def _position(self, index: int | None, call_id: str | None) -> int:
-        known = self._at.get(index)
-        if known is not None and (call_id is None or self._ids[known] in (None, call_id)):
-            return known
-        self._at[index] = len(self._ids)
-        self._ids.append(None)
-        return self._at[index]
+def _call_chunk(pieces: ToolCallPieces, piece: Wire) -> ToolCallChunk:
+    """Return a piece of a call as LangChain adds them up: by its position, with id and name once."""
+    position, is_repeated = pieces.add(piece)
+    function: Wire = piece.get("function") or {}
+    return tool_call_chunk(
+        name=None if is_repeated else function.get("name") or None,
+        args=function.get("arguments"),
+        id=None if is_repeated else piece.get("id") or None,
+        index=position,
+    )
 
 
 class _ThoughtPositions:

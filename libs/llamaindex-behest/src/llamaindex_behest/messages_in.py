@@ -21,11 +21,19 @@ from llama_index.core.base.llms.types import (
 
 from llamaindex_behest.messages_out import THREAD_MARK
 
-__all__ = ["chat_response", "from_wire", "thinking_blocks", "token_counts"]
+__all__ = [
+    "call_block",
+    "chat_response",
+    "from_wire",
+    "logprobs_of",
+    "reasoning_text",
+    "thinking_blocks",
+    "token_counts",
+]
 
 # What has a place of its own in a ChatMessage; the rest goes into additional_kwargs as it came. Tool calls go to both: parts
 # of llama-index-core look for them there (is_function, process_streaming_objects).
-_PLACED: Final = frozenset({"role", "content", "reasoning_content", "thinking_blocks", "audio"})
+_PLACED: Final = frozenset({"role", "content", "reasoning_content", "reasoning", "thinking_blocks", "audio"})
 
 _DATA_URL_PREFIX: Final = "data:"
 
@@ -42,7 +50,7 @@ def from_wire(message: Mapping[str, Any], place: Mapping[str, Any] | None = None
     if audio := message.get("audio"):
         blocks.append(AudioBlock(audio=str(audio.get("data") or "").encode("ascii")))
     calls = message.get("tool_calls") or ()
-    blocks += [_call_block(call) for call in calls]
+    blocks += [call_block(call) for call in calls]
     kwargs = {name: value for name, value in message.items() if name not in _PLACED and value not in (None, [])}
     if unread:
         kwargs["content_parts"] = unread
@@ -111,8 +119,14 @@ def thinking_blocks(message: Mapping[str, Any]) -> list[ThinkingBlock]:
     """Return the thinking of a message: the signed blocks where there are such, else the plain text."""
     if signed := message.get("thinking_blocks"):
         return [_thought(block) for block in signed]
-    text = message.get("reasoning_content")
+    text = reasoning_text(message)
     return [ThinkingBlock(content=text)] if text else []
+
+
+def reasoning_text(message: Mapping[str, Any]) -> str:
+    """Return a message's or delta's reasoning, under either of the names that servers have for it."""
+    text = message.get("reasoning_content") or message.get("reasoning")
+    return text if isinstance(text, str) else ""
 
 
 def _thought(block: Mapping[str, Any]) -> ThinkingBlock:
@@ -122,7 +136,8 @@ def _thought(block: Mapping[str, Any]) -> ThinkingBlock:
     return ThinkingBlock(content=block.get("thinking"), additional_information=rest)
 
 
-def _call_block(call: Mapping[str, Any]) -> ToolCallBlock:
+def call_block(call: Mapping[str, Any]) -> ToolCallBlock:
+    """Return a call of a message as a block; its arguments stay the text that they are."""
     function = call.get("function") or {}
     return ToolCallBlock(
         tool_call_id=call.get("id"), tool_name=function.get("name") or "", tool_kwargs=function.get("arguments") or ""
@@ -135,7 +150,7 @@ def chat_response(completed: Mapping[str, Any]) -> ChatResponse:
     return ChatResponse(
         message=from_wire(choice.get("message") or {}, completed.get("behest")),
         raw=completed,
-        logprobs=_logprobs(choice),
+        logprobs=logprobs_of(choice),
         additional_kwargs=_about(choice) | token_counts(completed),
     )
 
@@ -154,7 +169,8 @@ def _about(choice: Mapping[str, Any]) -> dict[str, Any]:
     return {"finish_reason": reason} if reason else {}
 
 
-def _logprobs(choice: Mapping[str, Any]) -> list[list[LogProb]] | None:
+def logprobs_of(choice: Mapping[str, Any]) -> list[list[LogProb]] | None:
+    """Return the log probabilities of a choice's tokens, None if there are none."""
     tokens = cast("Sequence[Mapping[str, Any]] | None", (choice.get("logprobs") or {}).get("content"))
     if not tokens:
         return None

@@ -9,18 +9,21 @@ from llama_index.core.base.llms.types import (
     ChatMessage,
     ChatResponse,
     ContentBlock,
+    LogProb,
     MessageRole,
     TextBlock,
-    ToolCallBlock,
 )
 
-from llamaindex_behest.messages_in import thinking_blocks, token_counts
+from behest_base import ToolCallPieces
+from llamaindex_behest.messages_in import call_block, logprobs_of, reasoning_text, thinking_blocks, token_counts
 from llamaindex_behest.messages_out import THREAD_MARK
 
 __all__ = ["Accumulator"]
 
-# Fields of a delta that are gathered below; others (annotations, refusal, audio …) are kept as they came last.
-_GATHERED: Final = frozenset({"role", "content", "tool_calls", "reasoning_content", "thinking_blocks"})
+# Fields of a delta that have a place of their own.
+_GATHERED: Final = frozenset({"role", "content", "tool_calls", "reasoning_content", "reasoning", "thinking_blocks"})
+# Other texts that come in pieces.
+_GROWING: Final = frozenset({"refusal"})
 
 
 class Accumulator:
@@ -31,14 +34,14 @@ class Accumulator:
         self._text = ""
         self._reasoning = ""
         self._signed: list[dict[str, Any]] = []
-        self._calls: dict[int, dict[str, str | None]] = {}
+        self._calls = ToolCallPieces()
         self._kwargs: dict[str, Any] = {}
         self._usage: Mapping[str, Any] | None = None
 
     def add(self, chunk: dict[str, Any]) -> ChatResponse:
         """Return the response that a chunk makes: the message so far, and what is new in it."""
         about: dict[str, Any] = {}
-        delta_text = ""
+        delta_text, logprobs = "", None
         if place := chunk.get("behest"):
             self._note_place(place)
         for choice in chunk.get("choices") or ():
@@ -46,13 +49,16 @@ class Accumulator:
                 continue  # LlamaIndex has one message per response; further choices are in raw
             if reason := choice.get("finish_reason"):
                 about["finish_reason"] = reason
+            logprobs = logprobs_of(choice) if choice.get("logprobs") else None
             if delta := choice.get("delta"):
                 delta_text += delta.get("content") or ""
                 self._note(delta, about)
         self._text += delta_text
-        return self._response(chunk, delta_text, about)
+        return self._response(chunk, delta_text, about, logprobs)
 
-    def _response(self, chunk: dict[str, Any], delta_text: str, about: dict[str, Any]) -> ChatResponse:
+    def _response(
+        self, chunk: dict[str, Any], delta_text: str, about: dict[str, Any], logprobs: list[list[LogProb]] | None
+    ) -> ChatResponse:
         self._usage = chunk.get("usage") or self._usage
         if self._usage is not None:
             # Who counts tokens looks at the last response, whichever chunk had the usage.
@@ -60,26 +66,35 @@ class Accumulator:
             about |= token_counts(chunk)
         # Not validated: these are our own blocks, and validation would cost more than all the rest of a chunk.
         kwargs = dict(self._kwargs)
-        if self._calls:
-            kwargs["tool_calls"] = [_wire_call(self._calls[index]) for index in sorted(self._calls)]
+        if self._calls.calls:
+            kwargs["tool_calls"] = [{**call, "function": {**call["function"]}} for call in self._calls.calls]
         message = ChatMessage.model_construct(
             role=MessageRole.ASSISTANT, blocks=self._blocks(), additional_kwargs=kwargs
         )
         return ChatResponse.model_construct(
-            message=message, raw=chunk, delta=delta_text, logprobs=None, additional_kwargs=about
+            message=message, raw=chunk, delta=delta_text, logprobs=logprobs, additional_kwargs=about
         )
 
     def _note(self, delta: Mapping[str, Any], about: dict[str, Any]) -> None:
-        if thought := delta.get("reasoning_content"):
+        if thought := reasoning_text(delta):
             self._reasoning += thought
             about["thinking_delta"] = thought
         for block in delta.get("thinking_blocks") or ():
             self._note_signed(block)
         for call in delta.get("tool_calls") or ():
-            self._note_call(call)
-        if delta.keys() - _GATHERED:
-            rest = {name: value for name, value in delta.items() if name not in _GATHERED and value is not None}
-            self._kwargs |= rest
+            self._calls.add(call)
+        for name in delta.keys() - _GATHERED:
+            self._keep(name, delta[name])
+
+    def _keep(self, name: str, value: Any) -> None:
+        """Put a further field to what came of it before: texts and lists grow, anything else is as it came last."""
+        known = self._kwargs.get(name)
+        if isinstance(known, list) and isinstance(value, list):
+            value = [*known, *value]
+        if name in _GROWING and isinstance(known, str) and isinstance(value, str):
+            value = f"{known}{value}"
+        if value is not None:
+            self._kwargs[name] = value
 
     def _note_place(self, place: Mapping[str, Any]) -> None:
         if place.get("thread_id"):
@@ -94,40 +109,11 @@ class Accumulator:
         last["thinking"] = (last.get("thinking") or "") + (block.get("thinking") or "")
         last |= {name: value for name, value in block.items() if name != "thinking" and value}
 
-    def _note_call(self, piece: Mapping[str, Any]) -> None:
-        function = piece.get("function") or {}
-        call = self._calls.setdefault(self._index_of(piece), {"id": None, "name": "", "arguments": ""})
-        call["id"] = piece.get("id") or call["id"]
-        call["name"] = (call["name"] or "") + (function.get("name") or "")
-        call["arguments"] = (call["arguments"] or "") + (function.get("arguments") or "")
-
-    def _index_of(self, piece: Mapping[str, Any]) -> int:
-        """Return which call a piece belongs to; some servers leave the index out, then an id begins a call."""
-        index = piece.get("index")
-        if index is not None:
-            return int(index)
-        if piece.get("id"):
-            known = (i for i, call in self._calls.items() if call["id"] == piece["id"])
-            return next(known, len(self._calls))
-        return max(self._calls, default=0)
-
     def _blocks(self) -> list[ContentBlock]:
         blocks: list[ContentBlock] = []
         if self._signed or self._reasoning:
             blocks += thinking_blocks({"thinking_blocks": self._signed, "reasoning_content": self._reasoning})
-        if self._text or not (blocks or self._calls):
+        if self._text or not (blocks or self._calls.calls):
             blocks.append(TextBlock.model_construct(block_type="text", text=self._text))
-        blocks += [_call_block(self._calls[index]) for index in sorted(self._calls)]
+        blocks += [call_block(call) for call in self._calls.calls]
         return blocks
-
-
-def _call_block(call: Mapping[str, str | None]) -> ToolCallBlock:
-    return ToolCallBlock(tool_call_id=call["id"], tool_name=call["name"] or "", tool_kwargs=call["arguments"] or "")
-
-
-def _wire_call(call: Mapping[str, str | None]) -> dict[str, Any]:
-    return {
-        "id": call["id"],
-        "type": "function",
-        "function": {"name": call["name"], "arguments": call["arguments"]},
-    }
