@@ -31,7 +31,11 @@ def test_both_keys_sign_and_no_call_fails(gateway: Emulator) -> None:
         gateway.register_key(kid, public_pem(number=number))
     keys = recipe.KeyRing(load_signing_key(pem(), kid="old"))
     new = load_signing_key(pem(number=1), kid="new")
-    where: dict[str, Any] = {"base_url": gateway.base_url, "tenant_id": gateway.tenant_id, "project_id": gateway.project_id}
+    where: dict[str, Any] = {
+        "base_url": gateway.base_url,
+        "tenant_id": gateway.tenant_id,
+        "project_id": gateway.project_id,
+    }
     with Behest(signing_key=keys, **where) as behest:
         recipe.call_for_many(behest, keys, new)
         assert recipe.kid_in_use(behest) == "new"
