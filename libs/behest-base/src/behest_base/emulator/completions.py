@@ -47,6 +47,7 @@ def completion_of(request: dict[str, Any], reply: Message) -> dict[str, Any]:
         "object": "chat.completion",
         "created": int(time.time()),
         "model": request["model"],
+        "system_fingerprint": None,
         "choices": choices,
         "usage": {"prompt_tokens": prompt, "completion_tokens": output, "total_tokens": prompt + output},
     }
