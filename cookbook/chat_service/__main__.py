@@ -1,0 +1,28 @@
+"""Run the service: `python cookbook/chat_service [PORT]`, on the real gateway with BEHEST_KEY set, else on an emulator."""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import sys
+
+import uvicorn
+from app import create_app  # type: ignore[import-not-found] # beside this file, where Python looks
+
+from behest_base.emulator import Emulator
+
+
+def main() -> None:
+    """Serve until Ctrl-C."""
+    port = int(sys.argv[1]) if len(sys.argv) > 1 else 8000
+    with contextlib.ExitStack() as stack:
+        if not os.environ.get("BEHEST_KEY"):
+            emulator = stack.enter_context(Emulator(chunk_delay=0.05))
+            os.environ.update(emulator.env)
+            print(f"BEHEST_KEY is not set, so this runs on the emulator at {emulator.base_url}.")
+        print(f"Open http://127.0.0.1:{port}")
+        uvicorn.run(create_app(), port=port, log_level="warning")
+
+
+if __name__ == "__main__":
+    main()
