@@ -16,6 +16,7 @@ from llama_index.core.base.llms.types import (
     CompletionResponseAsyncGen,
     CompletionResponseGen,
 )
+from llama_index.core.chat_engine.types import AgentChatResponse
 from llama_index.core.llms.callbacks import llm_chat_callback, llm_completion_callback
 from llama_index.core.llms.llm import ToolSelection
 from llama_index.core.prompts import BasePromptTemplate
@@ -181,6 +182,20 @@ class BehestLLM(StructuredAnswers):
             **tool_arguments(tools, parallel=allow_parallel_tool_calls, required=tool_required, choice=choice),
             **kwargs,
         }
+
+    def predict_and_call(self, *args: Any, **kwargs: Any) -> AgentChatResponse:
+        """Let the model choose a tool, and call it; takes what `FunctionCallingLLM.predict_and_call` takes.
+
+        The result doesn't go back to the model, so this is a turn only if a memory of the thread says so: selectors and
+        programs work in this way.
+        """
+        with using(Use.PROMPT):
+            return super().predict_and_call(*args, **kwargs)
+
+    async def apredict_and_call(self, *args: Any, **kwargs: Any) -> AgentChatResponse:
+        """Let the model choose a tool, and call it; see `predict_and_call`."""
+        with using(Use.PROMPT):
+            return await super().apredict_and_call(*args, **kwargs)
 
     def _validate_chat_with_tools_response(
         self,
