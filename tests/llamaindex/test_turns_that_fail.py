@@ -1,0 +1,161 @@
+"""Turns that are broken off, fail, or are gone on with elsewhere: the thread has what the gateway has, and the next turn works."""
+
+from __future__ import annotations
+
+import asyncio
+import gc
+from collections.abc import Callable
+from typing import Any
+
+import pytest
+from llama_index.core.agent.workflow import FunctionAgent
+from llama_index.core.chat_engine import CondensePlusContextChatEngine, ContextChatEngine, SimpleChatEngine
+from llama_index.core.memory import BaseMemory
+from llama_index.core.tools import FunctionTool
+from workflows.errors import WorkflowCancelledByUser
+
+from behest_base import Behest, BehestServerError, BehestStreamError, scope
+from behest_base.emulator import Emulator
+from llamaindex_behest import BehestLLM, BehestMemory
+from support.llamaindex import WAYS, Ask, Shelf, said
+
+MakeMemory = Callable[..., BaseMemory]
+
+# The framework's writer thread hands the error on to the reader, and raises it in the thread as well.
+pytestmark = pytest.mark.filterwarnings("ignore::pytest.PytestUnhandledThreadExceptionWarning")
+
+FACT, QUESTION = "My boat is called Petrel.", "What is my boat called?"
+
+
+def _simple(llm: BehestLLM, memory: BaseMemory) -> Any:
+    return SimpleChatEngine.from_defaults(llm=llm, memory=memory)
+
+
+def _context(llm: BehestLLM, memory: BaseMemory) -> Any:
+    return ContextChatEngine.from_defaults(Shelf("The museum is closed on Mondays."), llm=llm, memory=memory)
+
+
+def _condense_plus(llm: BehestLLM, memory: BaseMemory) -> Any:
+    return CondensePlusContextChatEngine.from_defaults(Shelf("It is closed on Mondays."), llm=llm, memory=memory)
+
+
+every_engine = pytest.mark.parametrize("make_engine", [_simple, _context, _condense_plus])
+
+
+@pytest.mark.parametrize("ask", WAYS)
+@every_engine
+async def test_a_second_client_goes_on(
+    make_engine: Callable[..., Any], ask: Ask, make_memory: MakeMemory, llm: BehestLLM, gateway: Emulator
+) -> None:
+    """What another process began is remembered, and nothing is stored twice."""
+    with Behest(gateway.api_key, base_url=gateway.base_url) as other:
+        begun = BehestLLM(client=other, user_id="alice", thread_id="trip")
+        make_engine(begun, BehestMemory(client=other, user_id="alice", thread_id="trip")).chat(FACT)
+    engine = make_engine(llm, make_memory())
+    assert "Petrel" in await ask(engine, QUESTION)
+    assert said(gateway.thread("alice", "trip"), "user") == [("user", FACT), ("user", QUESTION)]
+
+
+@pytest.mark.parametrize("ask", WAYS)
+@every_engine
+async def test_the_model_fails(
+    make_engine: Callable[..., Any], ask: Ask, make_memory: MakeMemory, llm: BehestLLM, gateway: Emulator
+) -> None:
+    """The error is ours; the same engine goes on, and each prompt has each message once."""
+    engine = make_engine(llm, make_memory())
+    await ask(engine, FACT)
+    gateway.fail_next(status=500, path="chat", times=5)
+    with pytest.raises(BehestServerError):
+        await ask(engine, "This fails.")
+    gateway.faults.clear()
+    assert "Petrel" in await ask(engine, QUESTION)
+    thread = said(gateway.thread("alice", "trip"), "user")
+    assert thread[0] == ("user", FACT)
+    assert thread[-1] == ("user", QUESTION)
+    assert len(thread) == len(set(thread))
+    prompt = said(gateway.chats[-1].effective_prompt, "user")
+    assert len(prompt) == len(set(prompt))
+
+
+@pytest.mark.parametrize("ask", WAYS[2:])
+@every_engine
+async def test_a_stream_breaks_off(
+    make_engine: Callable[..., Any], ask: Ask, make_memory: MakeMemory, llm: BehestLLM, gateway: Emulator
+) -> None:
+    """A stream that the gateway breaks off raises through the engine; the next turn is valid and complete."""
+    engine = make_engine(llm, make_memory())
+    gateway.fail_next(path="chat", after_chunks=2, close=True)
+    with pytest.raises(BehestStreamError):
+        await ask(engine, FACT)
+    assert await ask(engine, QUESTION)
+    users = said(gateway.thread("alice", "trip"), "user")
+    assert users[-1] == ("user", QUESTION)
+    assert len(users) == len(set(users))
+
+
+@every_engine
+async def test_the_reader_leaves(
+    make_engine: Callable[..., Any], make_memory: MakeMemory, llm: BehestLLM, gateway: Emulator
+) -> None:
+    """A user who stops reading leaves a thread that the next turn goes on with."""
+    engine = make_engine(llm, make_memory())
+    gateway.script(FACT + " One two three four five six seven.")
+    answer = await engine.astream_chat("Tell me about my boat.")
+    stream = answer.async_response_gen()
+    await anext(stream)
+    await stream.aclose()
+    del answer, stream
+    await asyncio.sleep(0)
+    gc.collect()
+    await asyncio.to_thread(gateway.wait_for, lambda: len(gateway.thread("alice", "trip")) == 2)
+    await engine.achat(QUESTION)
+    assert said(gateway.thread("alice", "trip"), "user") == [("user", "Tell me about my boat."), ("user", QUESTION)]
+    prompt = said(gateway.chats[-1].effective_prompt, "user")
+    assert len(prompt) == len(set(prompt))
+
+
+@pytest.mark.filterwarnings("ignore::DeprecationWarning")  # llama-index-core's agents use what is deprecated
+async def test_an_agent_abandoned_before_its_tools_result(
+    make_memory: MakeMemory, llm: BehestLLM, tier: Emulator
+) -> None:
+    """A turn that ends between a call and its result doesn't block the thread; the open call is answered as cancelled."""
+    began = asyncio.Event()
+
+    async def wait() -> str:
+        """Wait."""
+        began.set()
+        return await asyncio.get_running_loop().create_future()  # type: ignore[no-any-return] # it never is done
+
+    call = {"id": "c", "type": "function", "function": {"name": "wait", "arguments": "{}"}}
+    tier.script({"role": "assistant", "content": None, "tool_calls": [call]})
+    agent = FunctionAgent(tools=[FunctionTool.from_defaults(async_fn=wait)], llm=llm)
+    running = agent.run("Wait, please.", memory=make_memory())
+    await began.wait()
+    await running.cancel_run()
+    with pytest.raises(WorkflowCancelledByUser):
+        await running
+    again = FunctionAgent(llm=llm)
+    await again.run(FACT, memory=make_memory())
+    assert "Petrel" in str(await again.run(QUESTION, memory=make_memory()))
+    assert said(tier.thread("alice", "trip"), "user") == [
+        ("user", "Wait, please."),
+        ("user", FACT),
+        ("user", QUESTION),
+    ]
+
+
+@pytest.mark.parametrize("make_engine", [_simple, _context, _condense_plus])
+async def test_two_users_on_one_engine(make_engine: Callable[..., Any], behest: Behest, gateway: Emulator) -> None:
+    """One engine and one memory serve two users at once, each in their own thread of the same name."""
+    engine = make_engine(BehestLLM(client=behest), BehestMemory(client=behest))
+
+    async def talk(user: str) -> None:
+        with scope(user, thread_id="t"):
+            for turn in range(4):
+                await engine.achat(f"I am {user}, fact {turn}.")
+
+    await asyncio.gather(talk("alice"), talk("bob"))
+    for user, other in (("alice", "bob"), ("bob", "alice")):
+        assert said(gateway.thread(user, "t"), "user") == [("user", f"I am {user}, fact {turn}.") for turn in range(4)]
+        prompts = str([call.effective_prompt for call in gateway.chats if call.user_id == user])
+        assert other not in prompts
