@@ -14,7 +14,8 @@ from behest_base import Behest, close_shared
 from behest_base.emulator import Emulator
 
 _NEEDS_OPENAI = re.compile(
-    r"^\s*(?:from|import) (?:openai|langchain_openai|langchain_openrouter|llama_index\.llms\.openai|behest\b)", re.MULTILINE
+    r"^\s*(?:from|import) (?:openai|langchain_openai|langchain_openrouter|llama_index\.llms\.openai|behest\b)",
+    re.MULTILINE,
 )
 
 
