@@ -2,13 +2,10 @@
 
 from __future__ import annotations
 
-import asyncio
-import os
 import pickle
 import subprocess
 import sys
 from collections.abc import Callable
-from concurrent.futures import ThreadPoolExecutor
 from typing import Any
 
 import httpx
@@ -25,13 +22,10 @@ from behest_base import (
     BehestServerError,
     BehestSettings,
     BehestStreamError,
-    BehestVerifier,
     Clock,
     Scope,
     ThreadMessage,
-    pool,
     scope,
-    transport,
 )
 from behest_base.chat import StreamReader
 from behest_base.emulator import Emulator, RawSSE
@@ -71,23 +65,6 @@ async def test_a_foreign_url_in_a_task(behest: Behest) -> None:
         async with httpx.AsyncClient(auth=behest.auth) as client:
             await client.get(f"{foreign.base_url}/v1/models")
         assert "authorization" not in foreign.requests[0].headers
-
-
-async def test_an_unreachable_gateway_in_all_forms(gateway: Emulator) -> None:
-    """Streams and tasks say the same as plain calls."""
-    nowhere = "http://127.0.0.1:9"
-    with Behest(gateway.api_key, base_url=nowhere, mint_url=gateway.base_url, max_retries=0) as behest:
-        for call in (lambda: behest.complete(HELLO, scope=ALICE), lambda: list(behest.stream(HELLO, scope=ALICE))):
-            with pytest.raises(BehestConnectionError, match=r"127\.0\.0\.1:9"):
-                call()
-        with pytest.raises(BehestConnectionError):
-            await behest.acomplete(HELLO, scope=ALICE)
-        with pytest.raises(BehestConnectionError):
-            await anext(behest.astream(HELLO, scope=ALICE))
-    with Behest(gateway.api_key, base_url=nowhere, max_retries=0) as behest:
-        with pytest.raises(BehestConnectionError):
-            await behest.acomplete(HELLO, scope=ALICE)
-        await behest.aclose()
 
 
 @pytest.mark.parametrize("again", [True, False])
@@ -210,51 +187,6 @@ def test_dates_that_are_none() -> None:
     assert server_time(httpx.Response(401)) is None
 
 
-async def test_a_leader_that_never_lands(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Whose loop stopped for good; those who wait lose patience and mint themselves."""
-    monkeypatch.setattr(pool, "PATIENCE_SECONDS", 0.05)
-    minter = HandMinter()
-    tokens = TokenPool(minter, clock=HandClock().clock(), max_users=10)
-    stopped = asyncio.new_event_loop()
-    gate = asyncio.Event()
-    minter.agate = lambda: gate
-    task = stopped.create_task(tokens.aget(KEY))
-    await asyncio.to_thread(_turn_once, stopped)
-    minter.agate = None
-    first = await tokens.aget(KEY)
-    assert await tokens.aget(KEY) is first
-    assert minter.mints == 2
-    task.cancel()
-    await asyncio.to_thread(_finish, stopped)
-
-
-def test_a_leader_that_never_lands_for_a_thread(monkeypatch: pytest.MonkeyPatch) -> None:
-    """The same for a thread that waits."""
-    monkeypatch.setattr(pool, "PATIENCE_SECONDS", 0.05)
-    minter = HandMinter()
-    tokens = TokenPool(minter, clock=HandClock().clock(), max_users=10)
-    stopped = asyncio.new_event_loop()
-    gate = asyncio.Event()
-    minter.agate = lambda: gate
-    task = stopped.create_task(tokens.aget(KEY))
-    _turn_once(stopped)
-    with ThreadPoolExecutor(1) as threads:
-        assert threads.submit(tokens.get, KEY).result(5)
-    task.cancel()
-    _finish(stopped)
-
-
-def _turn_once(loop: asyncio.AbstractEventLoop) -> None:
-    loop.call_soon(loop.stop)
-    loop.run_forever()
-
-
-def _finish(loop: asyncio.AbstractEventLoop) -> None:
-    _turn_once(loop)
-    _turn_once(loop)
-    loop.close()
-
-
 def test_an_entry_evicted_while_it_is_served() -> None:
     """A token that another thread evicts in that very moment is good all the same."""
     tokens = TokenPool(HandMinter(), clock=HandClock().clock(), max_users=10)
@@ -267,21 +199,6 @@ def test_an_entry_evicted_while_it_is_served() -> None:
 
     tokens._slots = Evicting(tokens._slots)
     assert tokens.get(KEY) is token
-
-
-def test_a_full_cache_of_flights_is_not_evicted() -> None:
-    """When all that could go is in flight, nothing goes."""
-    minter = HandMinter()
-    tokens = TokenPool(minter, clock=HandClock().clock(), max_users=1)
-    minter.go.clear()
-    with ThreadPoolExecutor(2) as threads:
-        flights = [threads.submit(tokens.get, (user, None)) for user in ("a", "b")]
-        while minter.mints < 2:
-            pass
-        minter.go.set()
-        for flight in flights:
-            flight.result(5)
-    assert sorted(minter.users) == ["a", "b"]
 
 
 def test_redaction_reaches_into_everything() -> None:
@@ -312,64 +229,6 @@ async def test_a_mint_that_cannot_be_reached_in_a_task() -> None:
     async with Behest(api_key(), base_url="http://127.0.0.1:9", max_retries=0) as behest:
         with pytest.raises(BehestConnectionError, match="can't be reached"):
             await behest.amint("alice")
-
-
-def test_connections_of_dead_loops_are_forgotten(gateway: Emulator, behest: Behest) -> None:
-    """A loop that was closed without ceremony leaves nothing behind after the next loop's first request."""
-    loop = asyncio.new_event_loop()
-    loop.run_until_complete(behest.acomplete(HELLO, scope=ALICE))
-    loop.run_until_complete(behest._http._loops._by_loop[os.getpid(), loop][0].aclose())
-    loop.close()
-
-    async def call() -> int:
-        await behest.acomplete(HELLO, scope=ALICE)
-        return len(behest._http._loops._by_loop)
-
-    assert asyncio.run(call()) == 1
-    assert len(gateway.chats) == 2
-
-
-def test_tls_is_verified() -> None:
-    """One context with the machine's authorities, made once."""
-    assert transport._tls() is transport._tls()
-    assert transport._transport_options("https://gw.example")["verify"] is transport._tls()
-
-
-@pytest.mark.parametrize(("bypass", "proxy"), [("", "http://proxy.test:3128"), ("gw.example", None)])
-def test_proxies_of_the_environment(monkeypatch: pytest.MonkeyPatch, bypass: str, proxy: str | None) -> None:
-    """HTTPS_PROXY and NO_PROXY hold, as users of httpx expect."""
-    monkeypatch.setenv("HTTPS_PROXY", "http://proxy.test:3128")
-    monkeypatch.setenv("NO_PROXY", bypass)
-    assert transport._transport_options("https://gw.example")["proxy"] == proxy
-
-
-@pytest.mark.parametrize(
-    ("given", "url"),
-    [
-        ({}, "https://api.behest.app/.well-known/jwks.json"),
-        ({"slug": "acme"}, "https://acme.behest.app/.well-known/jwks.json"),
-        ({"base_url": "https://gw.example/v1"}, "https://gw.example/.well-known/jwks.json"),
-        ({"jwks_url": "https://gw.example/keys"}, "https://gw.example/keys"),
-    ],
-)
-def test_where_the_keys_are(given: dict[str, str], url: str) -> None:
-    """By address, slug, whole URL, or at the control plane; over https."""
-    assert BehestVerifier(**given)._keys.uri == url  # type: ignore[arg-type] # the fields are text
-    with pytest.raises(BehestConfigError):
-        BehestVerifier(base_url="http://gw.example")
-
-
-async def test_verifying_in_a_task(gateway: Emulator) -> None:
-    """The scope of a valid token, without blocking."""
-    verifier = BehestVerifier(base_url=gateway.base_url)
-    assert (await verifier.ascope(gateway.issue("alice"))).user_id == "alice"
-
-
-def test_keys_that_cannot_be_fetched(gateway: Emulator) -> None:
-    """It isn't the token's fault."""
-    token = gateway.issue("alice")
-    with pytest.raises(BehestConnectionError, match="JWKS"):
-        BehestVerifier(base_url="http://127.0.0.1:9").verify(token)
 
 
 def test_views_with_pending_messages_are_kept() -> None:

@@ -7,6 +7,7 @@ import copy
 import gc
 import os
 import pickle
+import signal
 import subprocess
 import sys
 import threading
@@ -18,7 +19,7 @@ from typing import Any
 import pytest
 from pydantic import SecretStr
 
-from behest_base import Behest, BehestConfigError, BehestSettings, Scope, close_shared
+from behest_base import Behest, BehestConfigError, BehestSettings, Scope, close_shared, shared
 from behest_base.clock import SYSTEM_CLOCK
 from behest_base.emulator import Emulator
 from behest_base.pool import TokenPool
@@ -86,6 +87,22 @@ def test_after_a_fork(gateway: Emulator, behest: Behest) -> None:
     assert os.waitpid(child, 0)[1] == 0
     assert len(gateway.chats) == 3
     assert len(gateway.mints) == 1
+
+
+@pytest.mark.skipif(not hasattr(os, "fork"), reason="this platform has no fork")
+@pytest.mark.filterwarnings("ignore:This process:DeprecationWarning")  # 3.12 warns of forking beside threads
+def test_a_fork_while_other_threads_hold_the_locks(environment: Emulator) -> None:
+    """Property 17: locks that nobody will ever open in the child are replaced there."""
+    behest = Behest.shared()
+    view = behest.view(user_id="alice", thread_id="t")
+    with behest._pool._lock, behest._views._lock, view._lock, shared._clients.lock:
+        child = os.fork()
+        if child == 0:
+            signal.alarm(20)  # a child that waits for ever is ended
+            Behest.shared().complete(BODY, scope=Scope("alice", thread_id="t"))
+            os._exit(0)
+    assert os.waitpid(child, 0)[1] == 0
+    assert len(environment.chats) == 1
 
 
 def test_closing(gateway: Emulator) -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import base64
 import time
 from concurrent.futures import ThreadPoolExecutor
 from typing import Any
@@ -17,8 +18,8 @@ from behest_base import (
     BehestConnectionError,
     BehestError,
     BehestServerError,
+    Clock,
     Scope,
-    load_signing_key,
     scope,
 )
 from behest_base.emulator import Emulator
@@ -186,40 +187,6 @@ async def test_minting_in_a_task(gateway: Emulator, behest: Behest) -> None:
     assert gateway.mints[0].json["ttl"] == 120
 
 
-def test_local_signing(gateway: Emulator) -> None:
-    """A private key signs the claims in the contract's order, back-dated by 30 s, and the gateway takes the token."""
-    gateway.register_key("k1", public_pem())
-    identity: dict[str, Any] = {"kid": "k1", "tenant_id": gateway.tenant_id, "project_id": gateway.project_id}
-    with Behest(pem(), base_url=gateway.base_url, tier="pro", **identity) as behest:
-        behest.complete(BODY, scope=Scope("alice"))
-        token = behest.mint("alice", session_id="s").token.get_secret_value()
-    assert gateway.mints == []
-    order = ["tid", "pid", "uid", "role", "scp", "iss", "aud", "iat", "nbf", "exp", "jti", "sid", "tier"]
-    claims = jwt.decode(token, options={"verify_signature": False})
-    assert list(claims) == order
-    assert jwt.get_unverified_header(token) == {"alg": "RS256", "typ": "JWT", "kid": "k1"}
-    assert claims["iat"] == claims["nbf"]
-    assert claims["exp"] - claims["iat"] == 930
-    assert gateway.chats[0].user_id == "alice"
-
-
-def test_key_rotation(gateway: Emulator) -> None:
-    """A callable supplies key and kid, so that the next token is signed with a new key, without a restart."""
-    keys = [load_signing_key(pem(number=n), kid=f"k{n}") for n in range(2)]
-    for n in range(2):
-        gateway.register_key(f"k{n}", public_pem(number=n))
-    current = [keys[0]]
-    fields: dict[str, Any] = {"tenant_id": gateway.tenant_id, "project_id": gateway.project_id}
-    with Behest(signing_key=lambda: current[0], base_url=gateway.base_url, **fields) as behest:
-        behest.complete(BODY, scope=Scope("alice"))
-        current[0] = keys[1]
-        gateway.revoke_key("k0")
-        behest.complete(BODY, scope=Scope("alice"))
-    used = [jwt.get_unverified_header(chat.headers["authorization"][7:])["kid"] for chat in gateway.chats]
-    assert used == ["k0", "k0", "k1"]
-    assert gateway.chats[1].status == 401
-
-
 def test_a_ready_token(gateway: Emulator) -> None:
     """A JWT as the key is used as it is, for its own user only."""
     token = gateway.issue("alice")
@@ -252,3 +219,67 @@ def test_skew_of_our_clock_costs_no_failed_call(gateway: Emulator, offset: int) 
     with Behest(pem(), base_url=gateway.base_url, **fields) as behest:
         for _ in range(3):
             behest.complete(BODY, scope=Scope("bob"))
+
+
+@pytest.mark.parametrize("claim", ["ttl", "exp"])
+def test_numbers_that_no_float_can_say(gateway: Emulator, behest: Behest, claim: str) -> None:
+    """Property 7: an integer of four hundred digits is no lifetime."""
+    huge = "1" + "0" * 400
+    payload = base64.urlsafe_b64encode(f'{{"uid":"alice","exp":{huge if claim == "exp" else 2_000_000_000}}}'.encode())
+    token = f"e30.{payload.decode().rstrip('=')}.c2ln"
+    gateway.next_mint(f'{{"jwt":"{token}","ttl":{huge}}}' if claim == "ttl" else f'{{"jwt":"{token}"}}')
+    with pytest.raises(BehestServerError, match="lifetime"):
+        behest.complete(BODY, scope=Scope("alice"))
+
+
+@pytest.mark.parametrize("user", ["\ud800", "a\udfff"])
+def test_a_user_that_no_request_can_carry(behest: Behest, gateway: Emulator, user: str) -> None:
+    """Half a surrogate pair is refused where it comes in."""
+    with pytest.raises(BehestConfigError, match="user_id="):
+        behest.complete(BODY, scope=Scope(user))
+    assert gateway.requests == []
+
+
+@pytest.mark.parametrize("tier", ["", " ", True, 1.5, float("nan"), ["pro"], "\ud800"])
+def test_a_tier_that_is_none(behest: Behest, gateway: Emulator, tier: Any) -> None:
+    """A tier has a name or a number."""
+    with pytest.raises(BehestConfigError, match="tier="):
+        behest.complete(BODY, scope=Scope("alice", tier=tier))
+    assert gateway.requests == []
+
+
+def test_a_scope_that_is_a_name(behest: Behest) -> None:
+    """A user's bare name for a scope is an error that says what to write."""
+    with pytest.raises(BehestConfigError, match="Scope\\('alice'\\), not str"):
+        behest.complete(BODY, scope="alice")  # type: ignore[arg-type] # on purpose
+
+
+@pytest.mark.parametrize("trouble", ["down", "slow"])
+def test_a_renewal_is_tried_once_and_not_waited_for(
+    gateway: Emulator, monkeypatch: pytest.MonkeyPatch, trouble: str
+) -> None:
+    """Property 4: the call that finds a renewal due has a token; it neither retries nor waits for a Retry-After."""
+    later, waits = [0.0], list[float]()
+    clock = Clock(
+        monotonic=lambda: time.monotonic() + later[0],
+        wall=lambda: time.time() + later[0],
+        sleep=waits.append,
+        chance=lambda: 0.0,
+    )
+    with Behest(gateway.api_key, base_url=gateway.base_url, clock=clock) as behest:
+        behest.complete(BODY, scope=Scope("alice"))
+        later[0] = 850.0
+        if trouble == "down":
+            gateway.fail_next(status=503, retry_after=7, path="mint", times=10)
+        else:
+            monkeypatch.setattr("behest_base.minters.RENEWAL_TIMEOUT_SECONDS", 0.05)
+            gateway.mint_delay = 0.5
+        behest.complete(BODY, scope=Scope("alice"))
+        assert len(gateway.mints) == 2
+        later[0] = 900.0
+        gateway.mint_delay = 0.0
+        if trouble == "down":
+            with pytest.raises(BehestServerError):
+                behest.complete(BODY, scope=Scope("alice"))
+    assert waits == ([7.0, 7.0] if trouble == "down" else [])
+    assert len(gateway.mints) == (5 if trouble == "down" else 2)

@@ -2,54 +2,15 @@
 
 from __future__ import annotations
 
-import asyncio
 import itertools
-import os
-import threading
-from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
-from typing import Any
 
 import pytest
 
 from behest_base import BehestAuthError, BehestConnectionError, BehestError, BehestServerError
-from behest_base.jwts import read_claims
-from behest_base.pool import TokenPool
+from behest_base.pool import PoolStats
 from behest_base.tokens import Token
-from support.clocks import HandClock
-from support.minters import HandMinter
-
-KEY = ("alice", None)
-CALLERS = 50
-
-
-def make(
-    outcome: float | Exception = 900.0, *, max_users: int = 10_000, chance: float = 0.5
-) -> tuple[TokenPool, HandMinter, HandClock]:
-    """Make a pool on a mint and a clock played by hand."""
-    minter, clock = HandMinter(outcome), HandClock(chance)
-    return TokenPool(minter, clock=clock.clock(), max_users=max_users), minter, clock
-
-
-def down() -> BehestConnectionError:
-    """Make the error of a mint that is down."""
-    cause = OSError("refused")
-    error = BehestConnectionError("no mint")
-    error.__cause__ = cause
-    return error
-
-
-def in_threads(call: Callable[[], Any], n: int = CALLERS) -> list[Any]:
-    """Call n times at once, and return what came or the error that did."""
-
-    def one() -> Any:
-        try:
-            return call()
-        except BehestError as error:
-            return error
-
-    with ThreadPoolExecutor(n) as threads:
-        return [future.result(20) for future in [threads.submit(one) for _ in range(n)]]
+from support.pools import KEY, down, in_threads, make
 
 
 def test_a_fresh_token_is_served_from_the_cache() -> None:
@@ -136,22 +97,6 @@ def test_a_renewal_that_works_again_ends_the_backoff() -> None:
     assert pool.get(KEY) is renewed
 
 
-def test_expired_and_the_mint_down_fails_all_with_one_flight() -> None:
-    """Property 5: one flight; its failure reaches all who wait, as errors of their own with one cause."""
-    pool, minter, _ = make(down())
-    minter.go.clear()
-    with ThreadPoolExecutor(1) as opener:
-        errors_of = opener.submit(in_threads, lambda: pool.get(KEY))
-        assert minter.asked.wait(5)
-        minter.go.set()
-        errors = errors_of.result(20)
-    assert len(errors) == CALLERS
-    assert all(isinstance(error, BehestConnectionError) for error in errors)
-    assert minter.mints == 1
-    assert len({id(error) for error in errors}) == CALLERS
-    assert len({id(error.__cause__) for error in errors}) == 1
-
-
 @pytest.mark.parametrize(("error", "memory"), [(down(), 1.0), (BehestAuthError("revoked", status=401), 10.0)])
 def test_a_failure_is_remembered_shortly(error: BehestError, memory: float) -> None:
     """Property 5: later callers fail fast for 1 s after a retryable failure, 10 s after another."""
@@ -164,109 +109,6 @@ def test_a_failure_is_remembered_shortly(error: BehestError, memory: float) -> N
     with pytest.raises(type(error)):
         pool.get(KEY)
     assert minter.mints == 2
-
-
-async def test_threads_and_tasks_share_a_flight() -> None:
-    """Property 6: callers in threads and in tasks of one loop make one mint."""
-    pool, minter, _ = make()
-    minter.go.clear()
-    threads = [asyncio.to_thread(pool.get, KEY) for _ in range(10)]
-    tasks = [pool.aget(KEY) for _ in range(10)]
-    waiting = asyncio.gather(*threads, *tasks)
-    await asyncio.to_thread(minter.asked.wait, 5)
-    minter.go.set()
-    tokens = await waiting
-    assert len({id(token) for token in tokens}) == 1
-    assert minter.mints == 1
-
-
-def test_several_event_loops_share_a_flight() -> None:
-    """Property 6: loops in different threads make one mint, and one after another none more."""
-    pool, minter, _ = make()
-    minter.go.clear()
-    with ThreadPoolExecutor(4) as threads:
-        loops = [threads.submit(lambda: asyncio.run(pool.aget(KEY))) for _ in range(4)]
-        assert minter.asked.wait(5)
-        minter.go.set()
-        assert len({id(loop.result(10)) for loop in loops}) == 1
-    asyncio.run(pool.aget(KEY))
-    assert minter.mints == 1
-
-
-async def test_a_cancelled_leader_hands_over() -> None:
-    """Property 6: when the task that mints is cancelled, one of those that wait mints."""
-    pool, minter, _ = make()
-    gates = iter([asyncio.Event(), asyncio.Event()])
-    stuck, free = asyncio.Event(), asyncio.Event()
-    free.set()
-    gates = iter([stuck, free])
-    minter.agate = lambda: next(gates)
-    leader = asyncio.create_task(pool.aget(KEY))
-    await asyncio.sleep(0)
-    waiting = [asyncio.create_task(pool.aget(KEY)) for _ in range(5)]
-    await asyncio.sleep(0)
-    leader.cancel()
-    tokens = await asyncio.gather(*waiting)
-    assert len({id(token) for token in tokens}) == 1
-    assert minter.mints == 2
-    with pytest.raises(asyncio.CancelledError):
-        await leader
-
-
-async def test_a_cancelled_waiter_leaves_the_flight_alone() -> None:
-    """Property 6: the flight lands although one of those that wait for it gave up."""
-    pool, minter, _ = make()
-    gate = asyncio.Event()
-    minter.agate = lambda: gate
-    leader = asyncio.create_task(pool.aget(KEY))
-    await asyncio.sleep(0)
-    waiter, other = asyncio.create_task(pool.aget(KEY)), asyncio.create_task(pool.aget(KEY))
-    await asyncio.sleep(0)
-    waiter.cancel()
-    await asyncio.sleep(0)
-    gate.set()
-    assert await leader is await other
-    assert waiter.cancelled()
-
-
-async def test_a_sync_call_on_a_loops_own_thread_never_deadlocks() -> None:
-    """Property 6: it doesn't wait for a flight that its own loop would have to land; it mints itself."""
-    pool, minter, _ = make()
-    gate = asyncio.Event()
-    minter.agate = lambda: gate
-    leader = asyncio.create_task(pool.aget(KEY))
-    await asyncio.sleep(0)
-    token = pool.get(KEY)
-    gate.set()
-    await leader
-    assert isinstance(token, Token)
-    assert minter.mints == 2
-
-
-def test_nothing_is_started() -> None:
-    """Property 6: no thread of the pool's own."""
-    before = threading.active_count()
-    pool, _, clock = make()
-    pool.get(KEY)
-    clock.turn(890)
-    pool.get(KEY)
-    assert threading.active_count() == before
-
-
-def test_an_interrupted_leader_hands_over() -> None:
-    """Property 6: Ctrl-C in the thread that mints reaches it alone."""
-
-    class Interrupted(HandMinter):
-        def mint(self, wanted: Any) -> Any:
-            if not self.users:
-                self.users.append(wanted.user_id)
-                raise KeyboardInterrupt
-            return super().mint(wanted)
-
-    pool = TokenPool(Interrupted(), clock=HandClock().clock(), max_users=10)
-    with pytest.raises(KeyboardInterrupt):
-        pool.get(KEY)
-    assert pool.get(KEY) is pool.get(KEY)
 
 
 def test_the_same_token_served_again_makes_no_loop() -> None:
@@ -345,41 +187,6 @@ def test_expired_entries_are_dropped() -> None:
     assert pool.snapshot().users == 1
 
 
-def test_an_entry_in_flight_is_not_evicted() -> None:
-    """Property 10: others that pass by don't make a user's mint happen twice."""
-    pool, minter, _ = make(max_users=1)
-    minter.go.clear()
-    with ThreadPoolExecutor(4) as threads:
-        first = threads.submit(pool.get, KEY)
-        assert minter.asked.wait(5)
-        others = [threads.submit(pool.get, (str(n), None)) for n in range(2)]
-        again = threads.submit(pool.get, KEY)
-        minter.go.set()
-        assert first.result(5) is again.result(5) or minter.users.count("alice") == 1
-        for other in others:
-            other.result(5)
-    assert minter.users.count("alice") == 1
-
-
-@pytest.mark.skipif(not hasattr(os, "fork"), reason="this platform has no fork")
-@pytest.mark.filterwarnings("ignore:This process:DeprecationWarning")  # 3.12 warns of forking beside threads
-def test_a_forked_child_does_not_wait_for_its_parents_flight() -> None:
-    """Property 17: a mint that was on its way in the parent never lands in the child, which makes its own."""
-    pool, minter, _ = make()
-    minter.go.clear()
-    with ThreadPoolExecutor(1) as threads:
-        flight = threads.submit(pool.get, KEY)
-        assert minter.asked.wait(5)
-        child = os.fork()
-        if child == 0:
-            minter.go.set()
-            claims = read_claims(pool.get(KEY).authorization.removeprefix("Bearer "))
-            os._exit(0 if claims and claims["uid"] == "alice" else 1)
-        minter.go.set()
-        flight.result(5)
-    assert os.waitpid(child, 0)[1] == 0
-
-
 def test_events_are_logged_without_users(caplog: pytest.LogCaptureFixture) -> None:
     """Property 21: renewal failures once per cool-down, rejections; user ids only at DEBUG, tokens never."""
     caplog.set_level("DEBUG", logger="behest_base")
@@ -396,3 +203,20 @@ def test_events_are_logged_without_users(caplog: pytest.LogCaptureFixture) -> No
     assert "alice" not in above_debug
     assert "rejected" in above_debug
     assert token.authorization.removeprefix("Bearer ") not in caplog.text
+
+
+def test_what_is_counted() -> None:
+    """Property 21: mints for those without a token, renewals before the end, failures, rejections, hits and users."""
+    pool, minter, clock = make()
+    token = pool.get(KEY)
+    clock.turn(890)
+    renewed = pool.get(KEY)
+    clock.turn(900)
+    pool.reject(KEY, token, None)  # too late: it isn't the user's any more
+    pool.get(KEY)
+    pool.reject(KEY, pool.get(KEY), None)
+    minter.outcome = down()
+    with pytest.raises(BehestConnectionError):
+        pool.get(KEY)
+    assert renewed is not token
+    assert pool.snapshot() == PoolStats(mints=2, renewals=1, failures=1, rejections=1, cache_hits=1, users=1)

@@ -110,6 +110,9 @@ def test_retry_after(headers: dict[str, str], seconds: float | None) -> None:
         ({"error": {"message": "m", "code": "budget_exceeded"}}, errors.BehestQuotaError),
         ({"error": {"message": "m", "code": "context_length_exceeded"}}, errors.BehestContextOverflowError),
         ({"error": "m"}, None),
+        ({"error": {"message": "m", "code": "²³⁴"}}, None),
+        ({"error": {"message": "m", "code": "4" * 5_000}}, None),
+        ({"error": {"message": "m", "code": 600}}, None),
         ({"error": {"message": "m", "code": "weird"}}, None),
     ],
 )

@@ -3,11 +3,14 @@
 from __future__ import annotations
 
 import base64
+import datetime as dt
 import functools
 import secrets
 from typing import Literal
 
+from cryptography import x509
 from cryptography.hazmat.primitives.asymmetric import ec, rsa
+from cryptography.hazmat.primitives.hashes import SHA256
 from cryptography.hazmat.primitives.serialization import Encoding, NoEncryption, PrivateFormat, PublicFormat
 
 Form = Literal["pkcs1", "pkcs8"]
@@ -46,3 +49,17 @@ def ec_pem() -> str:
 def encoded(text: str) -> str:
     """Return base64 of a text."""
     return base64.b64encode(text.encode()).decode()
+
+
+def self_signed() -> str:
+    """Return a key, and a certificate for this machine that no authority has signed, as PEM."""
+    key = rsa_key(2048, 0)
+    name = x509.Name([x509.NameAttribute(x509.NameOID.COMMON_NAME, "127.0.0.1")])
+    now = dt.datetime.now(dt.UTC)
+    certificate = (
+        x509.CertificateBuilder(name, name, key.public_key(), x509.random_serial_number())
+        .not_valid_before(now)
+        .not_valid_after(now + dt.timedelta(hours=1))
+        .sign(key, SHA256())
+    )
+    return pem() + certificate.public_bytes(Encoding.PEM).decode()

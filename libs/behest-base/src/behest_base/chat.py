@@ -166,7 +166,7 @@ class StreamReader:
         if not self._finished or not is_whole:
             raise self._failed("ended before the answer was complete: no finish reason came")
 
-    def broken(self, error: httpx.TransportError) -> BehestStreamError:
+    def broken(self, error: httpx.RequestError) -> BehestStreamError:
         """Return the error for a connection that broke."""
         return self._failed(f"broke off ({type(error).__name__})")
 

@@ -16,7 +16,7 @@ from behest_base.errors import BehestConfigError
 from behest_base.exchange import Exchange
 from behest_base.hosts import origin_of
 from behest_base.keys import SigningKey
-from behest_base.minters import PresetMinter, make_minter
+from behest_base.minters import DeferredMinter, PresetMinter, make_minter
 from behest_base.pool import PoolStats, TokenPool
 from behest_base.retries import RetryPolicy
 from behest_base.scope import UNSET, Identity, Scope, resolve
@@ -89,6 +89,7 @@ class Core:
         self._stores_tool_calls: bool | None = None
         self.auth = BehestAuth(self._pool, origin_of(httpx.URL(self.base_url)), self._outside_of_threads)
         self._http.authenticate(self.auth)
+        self._http.close_with(self)
         self._exchange = Exchange(self._http, clock)
         self.threads = Threads(self._exchange, self.identify, self._views)
 
@@ -118,13 +119,17 @@ class Core:
         """
         if isinstance(scope, Identity):
             return scope
-        own = Scope(self._default_user or UNSET, tier=UNSET if self._settings.tier is None else self._settings.tier)
-        return resolve((scope or Scope()).over(Scope.current()).over(default or Scope()).over(own))
+        _check_scope(scope)
+        asked = (scope or Scope()).over(Scope.current()).over(default or Scope())
+        user_id = self._default_user() if asked.user_id is UNSET else None
+        own = Scope(user_id or UNSET, tier=UNSET if self._settings.tier is None else self._settings.tier)
+        return resolve(asked.over(own))
 
-    @property
     def _default_user(self) -> str | None:
-        token_user = self._minter.user_id if isinstance(self._minter, PresetMinter) else None
-        return self._settings.user_id or token_user
+        if self._settings.user_id:
+            return self._settings.user_id
+        minter = self._minter.load() if isinstance(self._minter, DeferredMinter) else self._minter
+        return minter.user_id if isinstance(minter, PresetMinter) else None
 
     def _outside_of_threads(self) -> Identity:
         """For clients handed out: what libraries send through them is no turn of the ambient conversation."""
@@ -202,6 +207,12 @@ class Core:
 
 def _again(cls: type[Core], arguments: dict[str, Any]) -> Core:
     return cls.shared(**arguments)
+
+
+def _check_scope(scope: object) -> None:
+    if scope is not None and not isinstance(scope, Scope):
+        msg = f"scope= must be a Scope, such as Scope('alice'), not {type(scope).__name__}."
+        raise BehestConfigError(msg)
 
 
 def _check_bounds(max_retries: int, cache_size: int) -> None:

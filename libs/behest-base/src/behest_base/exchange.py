@@ -96,7 +96,7 @@ class Exchange:
         request = _request(client, call)
         try:
             response = client.send(request, stream=True)
-        except httpx.TransportError as error:
+        except httpx.RequestError as error:
             raise connection_error(error, request) from error
         try:
             if response.status_code not in SUCCESS:
@@ -113,7 +113,7 @@ class Exchange:
         request = _request(client, call)
         try:
             response = await client.send(request, stream=True)
-        except httpx.TransportError as error:
+        except httpx.RequestError as error:
             raise connection_error(error, request) from error
         try:
             if response.status_code not in SUCCESS:
@@ -128,7 +128,7 @@ class Exchange:
         request = _request(client, call)
         try:
             response = client.send(request)
-        except httpx.TransportError as error:
+        except httpx.RequestError as error:
             raise connection_error(error, request) from error
         return self._checked(response)
 
@@ -137,7 +137,7 @@ class Exchange:
         request = _request(client, call)
         try:
             response = await client.send(request)
-        except httpx.TransportError as error:
+        except httpx.RequestError as error:
             raise connection_error(error, request) from error
         return self._checked(response)
 

@@ -11,7 +11,7 @@ import pydantic_core
 
 from behest_base.jsons import is_object
 
-__all__ = ["is_jwt", "lifetime_of", "read_claims"]
+__all__ = ["finite_number", "is_jwt", "lifetime_of", "number_claim", "read_claims"]
 
 # A header limit of common proxies; a longer token could not be sent.
 MAX_TOKEN_CHARACTERS: Final = 16_384
@@ -37,10 +37,18 @@ def read_claims(token: str) -> dict[str, Any] | None:
 
 def number_claim(claims: dict[str, Any], name: str) -> float | None:
     """Return a claim that is a finite number, or None."""
-    value = claims.get(name)
-    if isinstance(value, bool) or not isinstance(value, int | float) or not math.isfinite(value):
+    return finite_number(claims.get(name))
+
+
+def finite_number(value: object) -> float | None:
+    """Return a piece of JSON that is a finite number, or None; an integer may have more digits than a float can say."""
+    if isinstance(value, bool) or not isinstance(value, int | float):
         return None
-    return float(value)
+    try:
+        number = float(value)
+    except OverflowError:
+        return None
+    return number if math.isfinite(number) else None
 
 
 def lifetime_of(claims: dict[str, Any], *, wall: float) -> float | None:

@@ -16,7 +16,7 @@ from pydantic import SecretStr
 from behest_base.errors import BehestConfigError
 from behest_base.jwts import is_jwt
 
-__all__ = ["ApiKey", "Credential", "PresetToken", "SigningKey", "load_signing_key", "parse_key"]
+__all__ = ["ApiKey", "Credential", "PresetToken", "SigningKey", "is_private_key", "load_signing_key", "parse_key"]
 
 API_KEY_PREFIXES: Final = ("behest_sk_live_", "behest_sk_test_", "bh_live_")
 PRIVATE_KEY_PREFIX: Final = "behest_pk_"
@@ -67,6 +67,11 @@ def parse_key(key: SecretStr, *, kid: str | None) -> Credential:
     if isinstance(outcome, str):
         raise BehestConfigError(outcome, code="bad_key_format")
     return outcome
+
+
+def is_private_key(key: SecretStr) -> bool:
+    """Say whether a key looks like a private one, which takes tens of milliseconds to check."""
+    return _pem_in(key.get_secret_value().strip()) is not None
 
 
 def load_signing_key(pem: SecretStr | str, *, kid: str | None) -> SigningKey:

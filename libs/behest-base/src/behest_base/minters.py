@@ -2,20 +2,21 @@
 
 from __future__ import annotations
 
+import asyncio
 import email.utils
-import functools
 import uuid
 from collections.abc import Callable
-from typing import TYPE_CHECKING, Any, Final
+from typing import TYPE_CHECKING, Any, Final, cast
 
 import httpx
 import jwt
 from pydantic import SecretStr
 
 from behest_base.clock import Clock
-from behest_base.errors import BehestAuthError, BehestConfigError, BehestError
+from behest_base.errors import BehestAuthError, BehestConfigError, BehestConnectionError, BehestError
 from behest_base.jwts import number_claim, read_claims
 from behest_base.keys import ApiKey, PresetToken, SigningKey
+from behest_base.pool import on_a_loop
 from behest_base.responses import error_from
 from behest_base.tokens import MAX_LIFETIME_SECONDS, Grant, Minter, Wanted, read_grant
 
@@ -23,9 +24,11 @@ if TYPE_CHECKING:
     from behest_base.settings import BehestSettings
     from behest_base.transport import HttpClients
 
-__all__ = ["ApiKeyMinter", "LocalSigner", "PresetMinter", "make_minter", "server_time"]
+__all__ = ["ApiKeyMinter", "DeferredMinter", "LocalSigner", "PresetMinter", "make_minter", "server_time"]
 
 MINT_TIMEOUT_SECONDS: Final = 10.0
+# A renewal is made by a call that has a token already; it shall not wait long for a mint that is down.
+RENEWAL_TIMEOUT_SECONDS: Final = 5.0
 DEFAULT_TTL_SECONDS: Final = 900
 # The gateway's clock may be a little behind ours; its check of `iat` and `nbf` has no leeway that we know of.
 BACKDATE_SECONDS: Final = 30
@@ -64,8 +67,11 @@ class ApiKeyMinter:
         ttl = wanted.ttl if wanted.ttl is not None else self._ttl
         optional = {"ttl": ttl, "tier": wanted.tier, "session_id": wanted.session_id, "role": wanted.role}
         body.update({name: value for name, value in optional.items() if value is not None})
-        request = client.build_request("POST", self._endpoint, json=body, timeout=MINT_TIMEOUT_SECONDS)
+        timeout = RENEWAL_TIMEOUT_SECONDS if wanted.is_renewal else MINT_TIMEOUT_SECONDS
+        request = client.build_request("POST", self._endpoint, json=body, timeout=timeout)
         request.extensions["behest_mint"] = True
+        if wanted.is_renewal:
+            request.extensions["behest_max_retries"] = 0  # the pool tries again later, with a backoff of its own
         request.headers["Authorization"] = f"Bearer {self._key.get_secret_value()}"
         return request
 
@@ -99,17 +105,26 @@ def make_minter(
     Raises:
         BehestConfigError: There is no key, or it is malformed.
     """
-    if signing_key is None:
-        credential = settings.credential()
-        if isinstance(credential, ApiKey):
-            return ApiKeyMinter(credential.secret, settings.mint_endpoint, http, ttl=settings.ttl, clock=clock)
-        if isinstance(credential, PresetToken):
-            return PresetMinter(credential.secret, clock)
-        signing_key = functools.partial(_same, credential)
-    else:
+    if signing_key is not None:
         settings.require_signing_fields()
+        return _signer(settings, signing_key, clock)
+    if settings.key_takes_time and on_a_loop():
+        return DeferredMinter(lambda: _minter_of(settings, http, clock))
+    return _minter_of(settings, http, clock)
+
+
+def _minter_of(settings: BehestSettings, http: HttpClients, clock: Clock) -> Minter:
+    credential = settings.credential()
+    if isinstance(credential, ApiKey):
+        return ApiKeyMinter(credential.secret, settings.mint_endpoint, http, ttl=settings.ttl, clock=clock)
+    if isinstance(credential, PresetToken):
+        return PresetMinter(credential.secret, clock)
+    return _signer(settings, credential, clock)
+
+
+def _signer(settings: BehestSettings, key: SigningKey | Callable[[], SigningKey], clock: Clock) -> LocalSigner:
     return LocalSigner(
-        signing_key,
+        key,
         tenant_id=settings.tenant_id or "",
         project_id=settings.project_id or "",
         issuer=settings.issuer,
@@ -119,8 +134,37 @@ def make_minter(
     )
 
 
-def _same(key: SigningKey) -> SigningKey:
-    return key
+class DeferredMinter:
+    """Reads the key with the first mint: for a client that is made on a running event loop, which that would block."""
+
+    def __init__(self, make: Callable[[], Minter]) -> None:
+        """Read nothing yet."""
+        self._make = make
+        self._minter: Minter | None = None
+
+    def load(self) -> Minter:
+        """Return the minter that the key calls for, reading the key if that has not been done.
+
+        Raises:
+            BehestConfigError: There is no key, or it is malformed.
+        """
+        self._minter = self._minter or self._make()
+        return self._minter
+
+    def mint(self, wanted: Wanted) -> Grant:
+        """Get a token, blocking."""
+        return self.load().mint(wanted)
+
+    async def amint(self, wanted: Wanted) -> Grant:
+        """Get a token; the key is read in a worker thread."""
+        minter = self._minter
+        if minter is None:
+            minter = await asyncio.to_thread(self.load)
+        return await minter.amint(wanted)
+
+    def note_server_time(self, server_time: float) -> None:
+        """Pass on what was learned."""
+        self.load().note_server_time(server_time)
 
 
 class LocalSigner:
@@ -128,7 +172,7 @@ class LocalSigner:
 
     def __init__(
         self,
-        signing_key: Callable[[], SigningKey],
+        key: SigningKey | Callable[[], SigningKey],
         *,
         tenant_id: str,
         project_id: str,
@@ -137,8 +181,8 @@ class LocalSigner:
         ttl: int | None,
         clock: Clock,
     ) -> None:
-        """Keep the supplier of the key, which is asked at every mint so that a key can be rotated by its kid."""
-        self._signing_key = signing_key
+        """Keep the key, or its supplier, which is asked at every mint so that a key can be rotated by its kid."""
+        self._key = key
         self._tenant_id = tenant_id
         self._project_id = project_id
         self._issuer = issuer
@@ -148,17 +192,35 @@ class LocalSigner:
         self._offset = 0.0
 
     def mint(self, wanted: Wanted) -> Grant:
-        """Sign a token: about a millisecond for 2,048 bits, no I/O."""
+        """Sign a token: about half a millisecond for 2,048 bits, no I/O."""
+        return self._sign(wanted, self._current_key())
+
+    async def amint(self, wanted: Wanted) -> Grant:
+        """Sign a token; a supplier of keys is asked in a worker thread, since it may read a file or ask a vault."""
+        supplied = not isinstance(self._key, SigningKey)
+        return self._sign(wanted, await asyncio.to_thread(self._current_key) if supplied else self._current_key())
+
+    def _current_key(self) -> SigningKey:
+        if isinstance(self._key, SigningKey):
+            return self._key
+        try:
+            key = cast("object", self._key())
+        except BehestError:
+            raise
+        except Exception as error:
+            msg = f"No token can be signed: signing_key= failed ({type(error).__name__})."
+            raise BehestConnectionError(msg) from error
+        if not isinstance(key, SigningKey):
+            msg = f"signing_key= must return what load_signing_key returns, not {type(key).__name__}."
+            raise BehestConfigError(msg)
+        return key
+
+    def _sign(self, wanted: Wanted, key: SigningKey) -> Grant:
         ttl = wanted.ttl if wanted.ttl is not None else self._ttl
-        key = self._signing_key()
         signed = jwt.encode(
             self._claims(wanted, ttl), key.private_key, algorithm="RS256", headers={"typ": "JWT", "kid": key.kid}
         )
         return Grant(SecretStr(signed), ttl, wanted.session_id)
-
-    async def amint(self, wanted: Wanted) -> Grant:
-        """Sign a token."""
-        return self.mint(wanted)
 
     def note_server_time(self, server_time: float) -> None:
         """Sign by the gateway's clock from now on, where this machine's is off."""

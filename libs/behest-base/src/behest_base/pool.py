@@ -11,7 +11,6 @@ import asyncio
 import concurrent.futures
 import itertools
 import logging
-import os
 import threading
 from collections import OrderedDict
 from dataclasses import dataclass, field, replace
@@ -19,9 +18,10 @@ from typing import Final
 
 from behest_base.clock import Clock
 from behest_base.errors import BehestError, BehestServerError
+from behest_base.forks import on_fork
 from behest_base.tokens import Grant, Minter, Token, Wanted, make_token
 
-__all__ = ["PoolStats", "TokenPool"]
+__all__ = ["PoolStats", "TokenPool", "on_a_loop"]
 
 logger = logging.getLogger("behest_base")
 
@@ -69,6 +69,7 @@ class _Flight:
     started: float
     started_wall: float
     on_a_loop: bool
+    is_renewal: bool
     outcome: concurrent.futures.Future[Token | BehestError | None] = field(
         default_factory=concurrent.futures.Future[Token | BehestError | None], repr=False
     )
@@ -76,6 +77,11 @@ class _Flight:
     def __post_init__(self) -> None:
         # A running future can't be cancelled by one of those who wait for it.
         self.outcome.set_running_or_notify_cancel()
+
+    def settle(self, outcome: Token | BehestError | None) -> None:
+        """Give the outcome to all who wait; a Ctrl-C in the middle of it leaves it given."""
+        if not self.outcome.done():
+            self.outcome.set_result(outcome)
 
 
 @dataclass(slots=True, eq=False)
@@ -115,9 +121,9 @@ class TokenPool:
         self._max_users = max_users
         self._slots: OrderedDict[Key, _Slot] = OrderedDict()
         self._lock = threading.Lock()
-        self._pid = os.getpid()
         self._next_sweep = clock.monotonic() + SWEEP_SECONDS
         self.stats = PoolStats()
+        on_fork(self)
 
     def snapshot(self) -> PoolStats:
         """Return the counts as they are now."""
@@ -135,9 +141,11 @@ class TokenPool:
             step = self._step(key, stuck, blocking=True)
             if isinstance(step, _Wait):
                 try:
-                    token = self._landed(step.flight.outcome.result(PATIENCE_SECONDS))
+                    outcome = step.flight.outcome.result(PATIENCE_SECONDS)
                 except TimeoutError:
                     stuck = step.flight
+                else:
+                    token = self._landed(outcome)
             else:
                 token = step if isinstance(step, Token) else self._lead(step.flight)
         return token
@@ -151,9 +159,11 @@ class TokenPool:
             if isinstance(step, _Wait):
                 try:
                     async with asyncio.timeout(PATIENCE_SECONDS):
-                        token = self._landed(await asyncio.wrap_future(step.flight.outcome))
+                        outcome = await asyncio.wrap_future(step.flight.outcome)
                 except TimeoutError:
                     stuck = step.flight
+                else:
+                    token = self._landed(outcome)
             else:
                 token = step if isinstance(step, Token) else await self._alead(step.flight)
         return token
@@ -168,7 +178,7 @@ class TokenPool:
         """
         if server_time is not None:
             self._minter.note_server_time(server_time)
-        with self._guard():
+        with self._lock:
             slot = self._slots.get(key)
             if slot is None or slot.token is not token:
                 return
@@ -196,11 +206,12 @@ class TokenPool:
         """Decide what this caller does next."""
         # A blocking wait on an event loop's own thread stops that loop, and with it every flight led there; since two such
         # loops could wait for each other, it waits for no flight that any loop leads, and leads its own instead.
-        no_wait_for_loops = blocking and _on_a_loop()
-        with self._guard():
+        no_wait_for_loops = blocking and on_a_loop()
+        with self._lock:
             slot = self._slots.get(key) or self._add(key)
             now = self._clock.monotonic()
-            if slot.token is not None and slot.token.usable(self._clock):
+            is_renewal = slot.token is not None and slot.token.usable(self._clock)
+            if slot.token is not None and is_renewal:
                 if now < slot.token.due_at or slot.flight is not None or now < slot.renew_after:
                     self.stats.cache_hits += 1
                     return slot.token
@@ -208,7 +219,7 @@ class TokenPool:
                 return _Wait(slot.flight)
             elif slot.failure is not None and now < slot.failure_until:
                 raise slot.failure.fresh()
-            slot.flight = _Flight(key, now, self._clock.wall(), on_a_loop=not blocking)
+            slot.flight = _Flight(key, now, self._clock.wall(), on_a_loop=not blocking, is_renewal=is_renewal)
             return _Lead(slot.flight)
 
     def _lead(self, flight: _Flight) -> Token:
@@ -226,20 +237,20 @@ class TokenPool:
     def _land(self, flight: _Flight, grant: Grant) -> Token:
         """Put a minted token into its slot and give it to all who wait."""
         token = make_token(grant, started=flight.started, started_wall=flight.started_wall, chance=self._clock.chance())
-        with self._guard():
+        with self._lock:
             slot = self._slots.get(flight.key) or self._add(flight.key)
             old = slot.token
             if old is not None and old.authorization == token.authorization:
                 token = self._served_again(slot, old)
             else:
                 slot.token, slot.renew_after, slot.backoff = token, 0.0, 0.0
-                self.stats.renewals += old is not None
-                self.stats.mints += old is None
+                self.stats.renewals += flight.is_renewal
+                self.stats.mints += not flight.is_renewal
             slot.failure = None
             self._end(slot, flight)
             self._sweep()
         logger.debug("token minted for the user %r: %.0f s", flight.key[0], grant.lifetime)
-        flight.outcome.set_result(token)
+        flight.settle(token)
         return token
 
     def _served_again(self, slot: _Slot, old: Token) -> Token:
@@ -252,7 +263,7 @@ class TokenPool:
 
     def _crash(self, flight: _Flight, error: BaseException) -> Token:
         """End a flight that failed: with the token that still lives, or with the failure for everyone."""
-        with self._guard():
+        with self._lock:
             slot = self._slots.get(flight.key) or self._add(flight.key)
             self._end(slot, flight)
             token = slot.token if slot.token is not None and slot.token.usable(self._clock) else None
@@ -260,9 +271,9 @@ class TokenPool:
                 self.stats.failures += 1
                 self._back_off(slot) if token else self._remember(slot, error)
         if not isinstance(error, BehestError):
-            flight.outcome.set_result(None)  # cancelled or interrupted: another caller takes over
+            flight.settle(None)  # cancelled or interrupted: another caller takes over
             raise error
-        flight.outcome.set_result(token or error)
+        flight.settle(token or error)
         if token is None:
             raise error
         logger.warning(
@@ -290,13 +301,14 @@ class TokenPool:
 
     def _add(self, key: Key) -> _Slot:
         slot = self._slots[key] = _Slot()
-        if len(self._slots) > self._max_users:
-            # An entry in flight stays, so that nobody mints for it a second time.
+        excess = len(self._slots) - self._max_users
+        if excess > 0:
+            # An entry in flight stays, so that nobody mints for it a second time; what is too many then goes later.
             # Copied in one C call: a thread that is served a fresh token moves entries meanwhile, without the lock.
-            for candidate in list(itertools.islice(self._slots, EVICTION_CANDIDATES)):
-                if self._slots[candidate].flight is None and candidate != key:
-                    del self._slots[candidate]
-                    break
+            oldest = list(itertools.islice(self._slots, excess + EVICTION_CANDIDATES))
+            idle = (old for old in oldest if self._slots[old].flight is None and old != key)
+            for old in itertools.islice(idle, excess):
+                del self._slots[old]
         return slot
 
     def _sweep(self) -> None:
@@ -305,24 +317,25 @@ class TokenPool:
         if now < self._next_sweep:
             return
         self._next_sweep = now + SWEEP_SECONDS
-        for key, slot in list(self._slots.items()):
-            if slot.droppable(self._clock):
+        for key in list(
+            self._slots
+        ):  # in one C call, as above: pairs would be made, and a collection could come between
+            if self._slots[key].droppable(self._clock):
                 del self._slots[key]
 
-    def _guard(self) -> threading.Lock:
-        """Return the lock; in a forked child a new one, without the parent's flights, which never land there."""
-        if self._pid != os.getpid():  # pragma: no cover - a forked child, which no coverage is measured in
-            self._pid, self._lock = os.getpid(), threading.Lock()
-            for slot in self._slots.values():
-                slot.flight = None
-        return self._lock
+    def after_fork(self) -> None:  # pragma: no cover - a forked child, which no coverage is measured in
+        """Begin anew in the child: the parent's flights never land there."""
+        self._lock = threading.Lock()
+        for slot in self._slots.values():
+            slot.flight = None
 
 
 def _wanted(flight: _Flight) -> Wanted:
-    return Wanted(user_id=flight.key[0], tier=flight.key[1])
+    return Wanted(user_id=flight.key[0], tier=flight.key[1], is_renewal=flight.is_renewal)
 
 
-def _on_a_loop() -> bool:
+def on_a_loop() -> bool:
+    """Say whether this thread runs an event loop right now."""
     try:
         asyncio.get_running_loop()
     except RuntimeError:

@@ -37,6 +37,8 @@ _CONTEXT_OVERFLOW: Final = re.compile(
     re.IGNORECASE,
 )
 
+_ERROR_STATUS: Final = re.compile(r"[45][0-9]{2}")
+
 _HINTS: Final[Mapping[int, str]] = {
     401: "Check that the key belongs to this project and has not been revoked (key= or BEHEST_KEY).",
     402: "The user's tier is used up; it is not retried. See `.upgrade_url` and `.details`.",
@@ -147,7 +149,7 @@ def error_from_event(event: Mapping[str, Any], headers: Mapping[str, str]) -> Be
     status = inner.get("status") if is_object(inner) else None
     for candidate in (status, envelope.code):
         text = str(candidate)
-        if text.isdigit() and 400 <= int(text) < 600:  # noqa: PLR2004 - the range of HTTP errors
+        if _ERROR_STATUS.fullmatch(text):
             return _build(int(text), envelope, headers)
     if envelope.code and (envelope.code == BUDGET_EXCEEDED or _CONTEXT_OVERFLOW.search(envelope.code)):
         return _build(429 if envelope.code == BUDGET_EXCEEDED else 400, envelope, headers)

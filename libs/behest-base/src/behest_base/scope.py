@@ -190,6 +190,7 @@ def resolve(scope: Scope) -> Identity:
         )
         raise BehestConfigError(msg, code="missing_user")
     _check_user(user_id)
+    _check_tier(scope.tier)
     session_id = _header_value("session_id", scope.session_id)
     return Identity(
         user_id=user_id,
@@ -202,11 +203,24 @@ def resolve(scope: Scope) -> Identity:
 
 
 def _check_user(user_id: object) -> None:
-    if not isinstance(user_id, str) or not 1 <= len(user_id) <= MAX_ID_CHARACTERS or not user_id.strip():
+    if not isinstance(user_id, str) or not 1 <= len(user_id) <= MAX_ID_CHARACTERS or not _is_text(user_id):
         msg = (
             f"user_id= must be text of 1 to {MAX_ID_CHARACTERS} characters: your application's own id of the end user."
         )
         raise BehestConfigError(msg, code="bad_user")
+
+
+def _check_tier(tier: object) -> None:
+    if tier is UNSET or tier is None or (isinstance(tier, int) and not isinstance(tier, bool)):
+        return
+    if not isinstance(tier, str) or not _is_text(tier):
+        msg = "tier= must be the name or the number of a tier."
+        raise BehestConfigError(msg)
+
+
+def _is_text(value: str) -> bool:
+    """Say whether there is something in it that JSON can say: half a surrogate pair is not."""
+    return bool(value.strip()) and not any("\ud800" <= character <= "\udfff" for character in value)
 
 
 def _header_value(name: str, value: object) -> str | None:

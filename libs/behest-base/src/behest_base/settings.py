@@ -12,7 +12,7 @@ from pydantic_settings import BaseSettings, SettingsConfigDict
 
 from behest_base.errors import BehestConfigError
 from behest_base.hosts import parse_address, slug_addresses
-from behest_base.keys import ACCEPTED, Credential, SigningKey, parse_key
+from behest_base.keys import ACCEPTED, Credential, SigningKey, is_private_key, parse_key
 from behest_base.redaction import redact
 
 __all__ = ["BehestSettings"]
@@ -120,6 +120,11 @@ class BehestSettings(BaseSettings):
         base = self.gateway_url if self.base_url else slug_addresses(self.slug or "")[1]
         return f"{base}/v1/auth/mint"
 
+    @property
+    def key_takes_time(self) -> bool:
+        """Whether reading the key would hold up an event loop: it is in a file, or a private key that has to be checked."""
+        return is_private_key(self.key) if self.key is not None and _given(self.key) else self.key_file is not None
+
     def credential(self) -> Credential:
         """Read the key and say what it is.
 
@@ -144,7 +149,7 @@ class BehestSettings(BaseSettings):
             raise BehestConfigError(msg, code="missing_env")
 
     def _key(self) -> SecretStr:
-        if self.key is not None and self.key.get_secret_value().strip():
+        if self.key is not None and _given(self.key):
             return self.key
         if self.key_file is None:
             msg = f"No key: pass key= or set BEHEST_KEY (or BEHEST_KEY_FILE). {ACCEPTED}"
@@ -154,6 +159,10 @@ class BehestSettings(BaseSettings):
         except (OSError, UnicodeDecodeError) as error:
             msg = f"The key file {self.key_file} (key_file= or BEHEST_KEY_FILE) can't be read: {type(error).__name__}."
             raise BehestConfigError(msg) from None
+
+
+def _given(key: SecretStr) -> bool:
+    return bool(key.get_secret_value().strip())
 
 
 def _take_deprecated_key(values: dict[str, Any]) -> None:

@@ -11,6 +11,8 @@ from typing import TYPE_CHECKING, Any, Final
 
 from pydantic import SecretStr
 
+from behest_base.forks import on_fork
+
 if TYPE_CHECKING:
     from behest_base.core import Core
 
@@ -19,28 +21,40 @@ __all__ = ["client", "close_shared"]
 # Configurations, not users: a process has a few. A bound all the same, for programs that make up a new one per request.
 MAX_CLIENTS: Final = 64
 
-_lock = threading.Lock()
-_clients: OrderedDict[str, Core] = OrderedDict()
+
+class _Clients:
+    """The clients, by the digest of what made them."""
+
+    def __init__(self) -> None:
+        self.lock = threading.Lock()
+        self.by_name: OrderedDict[str, Core] = OrderedDict()
+        on_fork(self)
+
+    def after_fork(self) -> None:  # pragma: no cover - a forked child, which no coverage is measured in
+        self.lock = threading.Lock()
+
+
+_clients = _Clients()
 
 
 def client(cls: type[Core], key: SecretStr | None, arguments: dict[str, Any]) -> Core:
     """Return the client made with these arguments and this environment."""
     name = _fingerprint(cls, key, arguments)
-    with _lock:
-        known = _clients.get(name)
+    with _clients.lock:
+        known = _clients.by_name.get(name)
         if known is None:
-            known = _clients[name] = cls(key, **arguments)
-            while len(_clients) > MAX_CLIENTS:
-                _clients.popitem(last=False)  # whoever still holds it goes on with it
-        _clients.move_to_end(name)
+            known = _clients.by_name[name] = cls(key, **arguments)
+            while len(_clients.by_name) > MAX_CLIENTS:
+                _clients.by_name.popitem(last=False)  # whoever still holds it goes on with it
+        _clients.by_name.move_to_end(name)
         return known
 
 
 def close_shared() -> None:
     """Close all shared clients and forget them, as at the end of a test."""
-    with _lock:
-        gone = list(_clients.values())
-        _clients.clear()
+    with _clients.lock:
+        gone = list(_clients.by_name.values())
+        _clients.by_name.clear()
     for one in gone:
         one.close()
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import math
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any, Final, Protocol
@@ -12,7 +11,7 @@ from pydantic import SecretStr
 from behest_base.clock import Clock
 from behest_base.errors import BehestError, BehestServerError
 from behest_base.jsons import is_object
-from behest_base.jwts import is_jwt, lifetime_of, number_claim, read_claims
+from behest_base.jwts import finite_number, is_jwt, lifetime_of, number_claim, read_claims
 from behest_base.responses import parse_json
 
 __all__ = ["Grant", "MintedToken", "Minter", "Token", "Wanted", "make_token", "minted_token", "read_grant"]
@@ -40,6 +39,7 @@ class Wanted:
         ttl: Seconds, or None for the minter's default.
         session_id: A session to write into the token as `sid`.
         role: The role; the mint's default is `user`.
+        is_renewal: Whether the user's token still lives, so that a failure can wait for the next try.
     """
 
     user_id: str
@@ -47,6 +47,7 @@ class Wanted:
     ttl: int | None = None
     session_id: str | None = None
     role: str | None = None
+    is_renewal: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -206,13 +207,9 @@ def _lifetime(answer: Mapping[str, Any], token: str, wall: float, server_time: f
         own = lifetime_of(claims, wall=wall) if claims else None
     else:
         own = expires - server_time
-    candidates = [value for value in (stated, own) if value is not None]
-    for value in candidates:
-        if isinstance(value, bool) or not isinstance(value, int | float) or not math.isfinite(value):
-            return None
-        if not MIN_LIFETIME_SECONDS <= value <= MAX_LIFETIME_SECONDS:
-            return None
-    return min((float(value) for value in candidates), default=None)
+    lifetimes = [finite_number(value) for value in (stated, own) if value is not None]
+    fit = [value for value in lifetimes if value is not None and MIN_LIFETIME_SECONDS <= value <= MAX_LIFETIME_SECONDS]
+    return min(fit) if fit and len(fit) == len(lifetimes) else None
 
 
 def _refused(why: str) -> BehestServerError:

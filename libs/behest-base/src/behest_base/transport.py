@@ -4,12 +4,14 @@ from __future__ import annotations
 
 import asyncio
 import functools
+import http.cookiejar
 import itertools
 import os
 import ssl
 import urllib.request
+import weakref
 from collections.abc import AsyncGenerator, Callable
-from typing import Any, Final
+from typing import Any, Final, NamedTuple
 
 import httpx
 
@@ -43,16 +45,22 @@ class HttpClients:
     ) -> None:
         """Prepare the clients; nothing is opened yet."""
         sending = _Sending(origin_of(httpx.URL(base_url)), policy, clock)
-        self._threads = SyncTransport(lambda: httpx.HTTPTransport(**_transport_options(base_url)), sending)
-        self._loops = LoopTransport(lambda: httpx.AsyncHTTPTransport(**_transport_options(base_url)), sending)
+        self._threads = SyncTransport(lambda route: httpx.HTTPTransport(**_transport_options(route)), sending)
+        self._loops = LoopTransport(lambda route: httpx.AsyncHTTPTransport(**_transport_options(route)), sending)
         self._options: dict[str, Any] = {
             "base_url": base_url,
             "timeout": timeout
             if isinstance(timeout, httpx.Timeout)
             else httpx.Timeout(timeout, connect=_connect(timeout)),
+            # Keeps no cookie: a client serves many users, and one's must not go out with another's request.
+            "cookies": http.cookiejar.CookieJar(http.cookiejar.DefaultCookiePolicy(allowed_domains=())),
         }
         self.sync = httpx.Client(transport=self._threads, **self._options)
         self.asynchronous = httpx.AsyncClient(transport=self._loops, **self._options)
+
+    def close_with(self, owner: object) -> None:
+        """Close the connections of threads when the owner is dropped without having been closed."""
+        weakref.finalize(owner, self._threads.close)
 
     def authenticate(self, auth: httpx.Auth) -> None:
         """Let the clients' requests carry the users' tokens."""
@@ -71,14 +79,14 @@ class HttpClients:
         """Send without the users' auth (the mint), and raise our errors for what gets no answer."""
         try:
             return self.sync.send(request, auth=None)
-        except httpx.TransportError as error:
+        except httpx.RequestError as error:
             raise connection_error(error, request) from error
 
     async def asend(self, request: httpx.Request) -> httpx.Response:
         """Do the same in a task."""
         try:
             return await self.asynchronous.send(request, auth=None)
-        except httpx.TransportError as error:
+        except httpx.RequestError as error:
             raise connection_error(error, request) from error
 
     def close(self) -> None:
@@ -91,7 +99,7 @@ class HttpClients:
         await self._loops.aclose()
 
 
-def connection_error(error: httpx.TransportError, request: httpx.Request) -> BehestError:
+def connection_error(error: httpx.RequestError, request: httpx.Request) -> BehestError:
     """Return the error for a request that got no answer; name the host and what to check."""
     host = request.url.host if request.url.port is None else f"{request.url.host}:{request.url.port}"
     if isinstance(error, httpx.TimeoutException):
@@ -104,6 +112,8 @@ def connection_error(error: httpx.TransportError, request: httpx.Request) -> Beh
             f"The gateway at {host} can't be reached: {error}. Check base_url= (BEHEST_BASE_URL) or slug= (BEHEST_SLUG), "
             "and the network."
         )
+    if isinstance(error, httpx.DecodingError):
+        return BehestConnectionError(f"The answer of the gateway at {host} can't be decoded ({type(error).__name__}).")
     return BehestConnectionError(
         f"The connection to the gateway at {host} broke before it answered ({type(error).__name__})."
     )
@@ -116,6 +126,8 @@ class _Sending:
         self.origin = origin
         self.policy = policy
         self.clock = clock
+        # Reading the environment for each request would cost more than the request's own work.
+        self.route = functools.lru_cache(maxsize=64)(route_to)
 
     def guard(self, request: httpx.Request) -> None:
         """Take the identity off a request that leaves the gateway's origin: a foreign URL, or a redirect to one."""
@@ -124,10 +136,10 @@ class _Sending:
                 request.headers.pop(name, None)
 
     def wait_after(
-        self, request: httpx.Request, outcome: httpx.Response | httpx.TransportError, attempt: int
+        self, request: httpx.Request, outcome: httpx.Response | httpx.RequestError, attempt: int
     ) -> float | None:
         """Return how long to wait before sending again, or None if this outcome is the last."""
-        if isinstance(outcome, httpx.TransportError):
+        if isinstance(outcome, httpx.RequestError):
             failure = Failure(sent=not isinstance(outcome, _UNSENT))
         elif outcome.status_code in RETRYABLE_STATUSES:
             retry_after = retry_after_seconds(outcome.headers, wall=self.clock.wall())
@@ -143,11 +155,11 @@ class _Sending:
 class SyncTransport(httpx.BaseTransport):
     """Sends with retries; in a forked child over connections of its own."""
 
-    def __init__(self, make: Callable[[], httpx.BaseTransport], sending: _Sending) -> None:
+    def __init__(self, make: Callable[[Route], httpx.BaseTransport], sending: _Sending) -> None:
         """Open nothing yet."""
         self._make = make
         self._sending = sending
-        self._by_process: dict[int, httpx.BaseTransport] = {}
+        self._by_process: dict[tuple[int, Route], httpx.BaseTransport] = {}
 
     def handle_request(self, request: httpx.Request) -> httpx.Response:
         """Send, and send again as `retry_wait` says."""
@@ -162,21 +174,21 @@ class SyncTransport(httpx.BaseTransport):
 
     def close(self) -> None:
         """Close the connections."""
-        transport = self._by_process.pop(os.getpid(), None)
-        if transport is not None:
-            transport.close()
+        for key in list(self._by_process):
+            if key[0] == os.getpid() and (transport := self._by_process.pop(key, None)) is not None:
+                transport.close()
 
-    def _try(self, request: httpx.Request) -> httpx.Response | httpx.TransportError:
-        pid = os.getpid()
+    def _try(self, request: httpx.Request) -> httpx.Response | httpx.RequestError:
+        key = (os.getpid(), self._sending.route(request.url.scheme, request.url.host))
         # Of two threads that get here at once, both take what the first one made; the other has opened nothing.
-        transport = self._by_process.get(pid) or self._by_process.setdefault(pid, self._make())
+        transport = self._by_process.get(key) or self._by_process.setdefault(key, self._make(key[1]))
         try:
             response = transport.handle_request(request)
             if response.status_code in RETRYABLE_STATUSES:
                 response.request = request
                 response.read()
                 response.close()
-        except httpx.TransportError as error:
+        except httpx.RequestError as error:
             return _bare(error, request)
         return response
 
@@ -184,7 +196,7 @@ class SyncTransport(httpx.BaseTransport):
 class LoopTransport(httpx.AsyncBaseTransport):
     """Sends with retries, over connections that belong to the running event loop and end with it."""
 
-    def __init__(self, make: Callable[[], httpx.AsyncBaseTransport], sending: _Sending) -> None:
+    def __init__(self, make: Callable[[Route], httpx.AsyncBaseTransport], sending: _Sending) -> None:
         """Open nothing yet."""
         self._make = make
         self._sending = sending
@@ -203,30 +215,31 @@ class LoopTransport(httpx.AsyncBaseTransport):
 
     async def aclose(self) -> None:
         """Close the running loop's connections."""
-        entry = self._by_loop.get((os.getpid(), asyncio.get_running_loop()))
-        if entry is not None:
-            await entry[1].aclose()
+        here = (os.getpid(), asyncio.get_running_loop())
+        for key, (_, keeper) in list(self._by_loop.items()):
+            if key[:2] == here:
+                await keeper.aclose()
 
-    async def _try(self, request: httpx.Request) -> httpx.Response | httpx.TransportError:
-        transport = await self._of_this_loop()
+    async def _try(self, request: httpx.Request) -> httpx.Response | httpx.RequestError:
+        transport = await self._of_this_loop(self._sending.route(request.url.scheme, request.url.host))
         try:
             response = await transport.handle_async_request(request)
             if response.status_code in RETRYABLE_STATUSES:
                 response.request = request
                 await response.aread()
                 await response.aclose()
-        except httpx.TransportError as error:
+        except httpx.RequestError as error:
             return _bare(error, request)
         return response
 
-    async def _of_this_loop(self) -> httpx.AsyncBaseTransport:
-        key = (os.getpid(), asyncio.get_running_loop())
+    async def _of_this_loop(self, route: Route) -> httpx.AsyncBaseTransport:
+        key = (os.getpid(), asyncio.get_running_loop(), route)
         entry = self._by_loop.get(key)
         if entry is None:
             for old in list(self._by_loop):
                 if old[0] != key[0] or old[1].is_closed():
                     self._by_loop.pop(old, None)
-            transport = self._make()
+            transport = self._make(route)
             keeper = self._keep(key, transport)
             entry = self._by_loop[key] = (transport, keeper)
             await anext(keeper)
@@ -245,7 +258,7 @@ class LoopTransport(httpx.AsyncBaseTransport):
             await transport.aclose()
 
 
-_LoopKey = tuple[int, asyncio.AbstractEventLoop]
+_LoopKey = tuple[int, asyncio.AbstractEventLoop, "Route"]
 
 
 class _Lent(httpx.BaseTransport):
@@ -262,13 +275,13 @@ class _AsyncLent(httpx.AsyncBaseTransport):
         self.handle_async_request = inner.handle_async_request  # type: ignore[method-assign]
 
 
-def _surfaced(outcome: httpx.Response | httpx.TransportError) -> httpx.Response:
-    if isinstance(outcome, httpx.TransportError):
+def _surfaced(outcome: httpx.Response | httpx.RequestError) -> httpx.Response:
+    if isinstance(outcome, httpx.RequestError):
         raise outcome
     return outcome
 
 
-def _bare(error: httpx.TransportError, request: httpx.Request) -> httpx.TransportError:
+def _bare(error: httpx.RequestError, request: httpx.Request) -> httpx.RequestError:
     """Return the same error without the frames below, whose locals hold the headers as bytes."""
     bare = type(error)(str(error) or type(error).__name__)
     bare.request = request
@@ -279,10 +292,32 @@ def _connect(timeout: float | None) -> float | None:
     return None if timeout is None else min(timeout, CONNECT_TIMEOUT_SECONDS)
 
 
-def _transport_options(base_url: str) -> dict[str, Any]:
-    url = httpx.URL(base_url)
-    proxy = None if urllib.request.proxy_bypass(url.host) else urllib.request.getproxies().get(url.scheme)
-    return {"limits": LIMITS, "proxy": proxy, "verify": _tls() if url.scheme == "https" else False}
+class Route(NamedTuple):
+    """How a host is reached; requests that share one share connections.
+
+    Attributes:
+        scheme: `http` or `https`.
+        proxy: The address of the proxy that the environment names for the host, or None.
+    """
+
+    scheme: str
+    proxy: str | None
+
+
+def route_to(scheme: str, host: str) -> Route:
+    """Return how the environment (`HTTPS_PROXY`, `ALL_PROXY`, `NO_PROXY`) says to reach a host.
+
+    Plain http goes through no proxy: it is allowed to this machine, or to one named host, and a proxy would read the key.
+    """
+    if scheme != "https" or urllib.request.proxy_bypass(host):
+        return Route(scheme, None)
+    proxies = urllib.request.getproxies()
+    proxy = proxies.get("https") or proxies.get("all")
+    return Route(scheme, proxy if not proxy or "://" in proxy else f"http://{proxy}")
+
+
+def _transport_options(route: Route) -> dict[str, Any]:
+    return {"limits": LIMITS, "proxy": route.proxy, "verify": _tls() if route.scheme == "https" else False}
 
 
 @functools.cache

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import http.client
 from typing import Any, Final
 
 import jwt
@@ -68,7 +69,7 @@ class BehestVerifier:
             url = parse_address(base_url, name="base_url", insecure_host=insecure_host) + JWKS_PATH
         else:
             url = (slug_addresses(slug)[0] if slug else ISSUER) + JWKS_PATH
-        self._keys = jwt.PyJWKClient(url, lifespan=JWKS_LIFETIME_SECONDS, timeout=JWKS_TIMEOUT_SECONDS)
+        self._keys = _Keys(url, lifespan=JWKS_LIFETIME_SECONDS, timeout=JWKS_TIMEOUT_SECONDS)
         self._project_id = project_id
         self._issuer = issuer
         self._audience = audience
@@ -125,8 +126,9 @@ class BehestVerifier:
                 leeway=self._leeway,
                 options={"require": ["exp", "iat", "aud", "iss", "uid"]},
             )
-        except jwt.PyJWKClientConnectionError:
-            return BehestConnectionError("The gateway's JWKS could not be fetched, so no token can be verified now.")
+        except jwt.PyJWKClientConnectionError as error:
+            why = f"The gateway's JWKS could not be fetched ({error}), so no token can be verified now."
+            return BehestConnectionError(why)
         except jwt.ExpiredSignatureError:
             return BehestAuthError("The token has expired; the front end has to get a new one.", code="token_expired")
         except (jwt.PyJWTError, ValueError) as error:
@@ -135,3 +137,16 @@ class BehestVerifier:
         if self._project_id is not None and claims.get("pid") != self._project_id:
             return BehestAuthError("The token belongs to another project.", code="wrong_project")
         return claims
+
+
+class _Keys(jwt.PyJWKClient):
+    """Says of everything that is wrong with the keys' endpoint that it is not the token's fault."""
+
+    def fetch_data(self) -> Any:
+        """Fetch the keys, and check that they are such."""
+        try:
+            keys = super().fetch_data()
+            jwt.PyJWKSet.from_dict(keys)
+        except (OSError, ValueError, AttributeError, http.client.HTTPException, jwt.PyJWTError) as error:
+            raise jwt.PyJWKClientConnectionError(type(error.__cause__ or error).__name__) from None
+        return keys

@@ -7,6 +7,7 @@ from collections import OrderedDict
 from collections.abc import Mapping, Sequence
 from typing import Any, Final
 
+from behest_base.forks import on_fork
 from behest_base.turns import text_of
 
 __all__ = ["ThreadView", "Views"]
@@ -31,6 +32,10 @@ class ThreadView:
         self.pending: tuple[dict[str, Any], ...] = ()
         self.recorded: tuple[dict[str, Any], ...] = ()
         self.turns_recorded = 0
+
+    def after_fork(self) -> None:  # pragma: no cover - a forked child, which no coverage is measured in
+        """Replace the lock."""
+        self._lock = threading.Lock()
 
     def add_pending(self, messages: Sequence[Message]) -> None:
         """Keep user messages for the next call in the thread."""
@@ -82,6 +87,13 @@ class Views:
         self._lock = threading.Lock()
         self._limit = limit
         self._views: OrderedDict[tuple[str, str], ThreadView] = OrderedDict()
+        on_fork(self)
+
+    def after_fork(self) -> None:  # pragma: no cover - a forked child, which no coverage is measured in
+        """Replace the locks."""
+        self._lock = threading.Lock()
+        for view in self._views.values():
+            view.after_fork()
 
     def of(self, user_id: str, thread_id: str) -> ThreadView:
         """Return the view of a user's thread."""
