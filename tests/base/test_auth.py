@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import json
+from collections.abc import AsyncGenerator
 from concurrent.futures import ThreadPoolExecutor
 
 import httpx
 import pytest
 
-from behest_base import Behest, BehestAuthError, BehestError, Scope, scope
+from behest_base import Behest, BehestAuthError, BehestError, BehestServerError, Scope, scope
 from behest_base.emulator import Emulator
 
 BODY = {"messages": [{"role": "user", "content": "Hello."}]}
@@ -103,3 +105,48 @@ async def test_auth_for_an_async_client_of_ones_own(gateway: Emulator, behest: B
             answer = await client.get(f"{gateway.base_url}/v1/models")
     assert answer.status_code == 200
     assert gateway.requests[-1].user_id == "bob"
+
+
+def test_a_streamed_body_is_sent_again_whole(gateway: Emulator, behest: Behest) -> None:
+    """Property 9: a body that can be read once only is intact in the second send."""
+    whole = json.dumps(BODY).encode()
+    with httpx.Client(auth=behest.auth) as client, scope("alice"):
+        client.get(f"{gateway.base_url}/v1/models")
+        gateway.reject_all_tokens()
+        pieces = iter([whole[:10], whole[10:]])
+        answer = client.post(f"{gateway.base_url}/v1/chat/completions", content=pieces)
+    assert answer.status_code == 200
+    assert [chat.status for chat in gateway.chats] == [401, 200]
+    assert gateway.chats[0].json == gateway.chats[1].json == BODY
+
+
+async def test_a_streamed_body_of_a_task_is_sent_again_whole(gateway: Emulator, behest: Behest) -> None:
+    """Property 9, asynchronously."""
+    whole = json.dumps(BODY).encode()
+
+    async def pieces() -> AsyncGenerator[bytes]:
+        yield whole[:10]
+        yield whole[10:]
+
+    async with httpx.AsyncClient(auth=behest.auth) as client:
+        with scope("alice"):
+            await client.get(f"{gateway.base_url}/v1/models")
+            gateway.reject_all_tokens()
+            await client.post(f"{gateway.base_url}/v1/chat/completions", content=pieces())
+    assert [chat.status for chat in gateway.chats] == [401, 200]
+    assert gateway.chats[0].json == gateway.chats[1].json == BODY
+
+
+async def test_a_mint_that_is_down_when_a_token_was_rejected(gateway: Emulator) -> None:
+    """Property 9: its failure is what surfaces, sync and async, and nothing is sent a second time."""
+    with Behest(gateway.api_key, base_url=gateway.base_url, max_retries=0) as behest:
+        for user in ("alice", "bob"):
+            behest.complete(BODY, scope=Scope(user))
+        gateway.reject_all_tokens()
+        gateway.fail_next(status=503, path="mint", times=2)
+        with pytest.raises(BehestServerError, match="No token could be minted"):
+            behest.complete(BODY, scope=Scope("alice"))
+        with pytest.raises(BehestServerError, match="No token could be minted"):
+            await behest.acomplete(BODY, scope=Scope("bob"))
+        await behest.aclose()
+    assert [chat.status for chat in gateway.chats] == [200, 200, 401, 401]

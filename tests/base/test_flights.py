@@ -12,7 +12,7 @@ from typing import Any
 import httpx
 import pytest
 
-from behest_base import BehestAuth, BehestConnectionError, BehestTimeoutError, Scope
+from behest_base import BehestAuth, BehestAuthError, BehestConnectionError, BehestTimeoutError, Scope
 from behest_base import pool as pool_module
 from behest_base.hosts import Origin
 from behest_base.jwts import read_claims
@@ -372,3 +372,20 @@ def test_a_rush_of_users_leaves_no_more_than_the_bound() -> None:
             one.result(5)
     pool.get(KEY)
     assert pool.snapshot().users == 2
+
+
+async def test_a_failure_is_forgotten_with_the_next_token() -> None:
+    """Property 5: once a flight has landed, a failure that came before it is nobody's any more."""
+    pool, minter, _ = make()
+    gate = asyncio.Event()
+    minter.agate = lambda: gate
+    leader = asyncio.create_task(pool.aget(KEY))
+    await asyncio.sleep(0)
+    minter.outcome = BehestAuthError("revoked", status=401)
+    with pytest.raises(BehestAuthError):
+        pool.get(KEY)  # on the loop's own thread, in a flight of its own
+    minter.outcome = 900.0
+    gate.set()
+    pool.reject(KEY, await leader, None)
+    assert pool.get(KEY)
+    assert minter.mints == 3

@@ -4,11 +4,13 @@ from __future__ import annotations
 
 from typing import Any
 
+import httpx
 import openai
 import pytest
 
 from behest_base import Behest, BehestAuthError, Clock, scope
 from behest_base.emulator import Emulator
+from support.canaries import shown
 from support.retry_table import ROWS, Row, refuse
 
 MESSAGES: list[Any] = [{"role": "user", "content": "Hello."}]
@@ -134,3 +136,46 @@ def test_no_secret_in_it(gateway: Emulator, behest: Behest) -> None:
     shown = repr(vars(client)) + repr(client.auth_headers) + repr(vars(client.with_options(timeout=1)))
     assert token not in shown
     assert gateway.api_key not in shown
+
+
+@pytest.mark.parametrize(
+    "fault",
+    [
+        {"status": 400},
+        {"status": 401, "times": 2},
+        {"status": 503, "times": 3},
+        {"close": True, "times": 3},
+        {"after_chunks": 1, "close": True},
+        {"status": 200, "body": "no gzip", "headers": {"Content-Encoding": "gzip"}},
+    ],
+)
+@pytest.mark.parametrize("in_a_task", [False, True])
+async def test_no_secret_in_its_errors_and_logs(
+    gateway: Emulator, instant: Clock, caplog: pytest.LogCaptureFixture, fault: dict[str, Any], *, in_a_task: bool
+) -> None:
+    """Property 11: neither in text, attributes, chain and frames of what the SDK raises, nor in any DEBUG log."""
+    for name in ("behest_base", "httpx", "httpcore", "openai", "httpx2"):
+        caplog.set_level("DEBUG", logger=name)
+    streamed = "after_chunks" in fault
+    with Behest(gateway.api_key, base_url=gateway.base_url, clock=instant) as behest, scope("alice"):
+        await behest.amodels()
+        gateway.fail_next(path="chat", **fault)
+        with pytest.raises((openai.OpenAIError, httpx.HTTPError)) as caught:
+            await ask(behest, in_a_task=in_a_task, streamed=streamed)
+        await behest.aclose()
+    tokens = {request.headers["authorization"].removeprefix("Bearer ") for request in gateway.requests}
+    assert len(tokens) >= 2
+    for secret in tokens:
+        assert secret[-24:] not in shown(caught.value)
+        assert secret[-24:] not in caplog.text
+
+
+async def ask(behest: Behest, *, in_a_task: bool, streamed: bool) -> None:
+    """Make a call through a client that was handed out."""
+    request: dict[str, Any] = {"model": "default", "messages": MESSAGES, "stream": streamed}
+    if in_a_task:
+        answer = await behest.async_openai().chat.completions.create(**request)
+        _ = [chunk async for chunk in answer] if streamed else answer
+    else:
+        plain = behest.openai().chat.completions.create(**request)
+        _ = list(plain) if streamed else plain

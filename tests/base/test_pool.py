@@ -8,8 +8,10 @@ from concurrent.futures import ThreadPoolExecutor
 import pytest
 
 from behest_base import BehestAuthError, BehestConnectionError, BehestError, BehestServerError
-from behest_base.pool import PoolStats
+from behest_base.pool import PoolStats, TokenPool
 from behest_base.tokens import Token
+from support.clocks import HandClock
+from support.minters import HandMinter
 from support.pools import KEY, down, in_threads, make
 
 
@@ -30,13 +32,16 @@ def test_a_fresh_token_takes_no_lock() -> None:
         assert pool.get(KEY) is token
 
 
-@pytest.mark.parametrize(("lifetime", "window", "floor"), [(900, 180, 30), (86_400, 300, 30), (60, 12, 3)])
+@pytest.mark.parametrize(
+    ("lifetime", "window", "floor"), [(900, 180, 30), (86_400, 300, 30), (60, 12, 3), (10, 2, 0.5)]
+)
 def test_the_renewal_window(lifetime: float, window: float, floor: float) -> None:
     """Property 2: due in the last min(300 s, 20 %), with jitter, and always by min(30 s, 5 %) before the end."""
-    for chance in (0.0, 0.5, 0.999):
+    for chance, share in ((0.0, 0.5), (0.5, 0.75), (1.0, 1.0)):
         pool, _, clock = make(lifetime, chance=chance)
         left = clock.now + lifetime - pool.get(KEY).due_at
-        assert max(floor, window / 2) <= left <= window
+        assert left == pytest.approx(share * window)
+        assert left >= floor
 
 
 def test_tiers_are_minted_for_separately() -> None:
@@ -83,18 +88,41 @@ def test_a_failed_renewal_goes_unnoticed_until_five_seconds_before_the_end() -> 
         pool.get(KEY)
 
 
+def tries(pool: TokenPool, minter: HandMinter, clock: HandClock, seconds: float) -> list[float]:
+    """Ask for this long, and return the pauses between the mints that were tried."""
+    tried: list[float] = []
+    end = clock.now + seconds
+    while clock.now < end:
+        before = minter.mints
+        pool.get(KEY)
+        if minter.mints > before:
+            tried.append(clock.now)
+        clock.turn(0.125)
+    return [b - a for a, b in itertools.pairwise(tried)]
+
+
 def test_a_renewal_that_works_again_ends_the_backoff() -> None:
-    """Property 4: after a success the next renewal's backoff starts anew."""
-    pool, minter, clock = make()
+    """Property 4: after a success the next renewal's backoff starts anew, at one second."""
+    pool, minter, clock = make(chance=0.999)
+    old = pool.get(KEY)
+    for _ in range(2):
+        clock.turn(760)
+        minter.outcome = down()
+        assert tries(pool, minter, clock, 40) == [1, 2, 4, 8, 16]
+        minter.outcome = 900.0
+        clock.turn(30)
+        assert pool.get(KEY) is not old
+        old = pool.get(KEY)
+
+
+@pytest.mark.parametrize(("chance", "pauses"), [(0.0, [0.75, 1.5, 3.0, 6.0]), (0.5, [0.875, 1.75, 3.5, 7.0])])
+def test_the_backoff_is_jittered(chance: float, pauses: list[float]) -> None:
+    """Property 4: processes that renew at once don't stay in step."""
+    pool, minter, clock = make(chance=chance)
     pool.get(KEY)
-    clock.turn(850)
+    clock.turn(880)
     minter.outcome = down()
-    pool.get(KEY)
-    minter.outcome = 900.0
-    clock.turn(2)
-    renewed = pool.get(KEY)
-    clock.turn(10)
-    assert pool.get(KEY) is renewed
+    assert tries(pool, minter, clock, 14) == pauses
 
 
 @pytest.mark.parametrize(("error", "memory"), [(down(), 1.0), (BehestAuthError("revoked", status=401), 10.0)])
@@ -104,8 +132,11 @@ def test_a_failure_is_remembered_shortly(error: BehestError, memory: float) -> N
     for _ in range(2):
         with pytest.raises(type(error)):
             pool.get(KEY)
+    clock.turn(memory - 0.1)
+    with pytest.raises(type(error)):
+        pool.get(KEY)
     assert minter.mints == 1
-    clock.turn(memory)
+    clock.turn(0.1)
     with pytest.raises(type(error)):
         pool.get(KEY)
     assert minter.mints == 2

@@ -7,7 +7,6 @@ import gc
 import json
 import logging
 import pprint
-import traceback
 import warnings
 from collections.abc import Callable
 from typing import Any
@@ -18,25 +17,11 @@ from pydantic import SecretStr
 
 from behest_base import Behest, BehestConfigError, BehestError, BehestSettings, BehestVerifier, Scope, scope
 from behest_base.emulator import Emulator
+from support.canaries import shown
 from support.keys import api_key, encoded, pem, public_pem
 
 BODY = {"messages": [{"role": "user", "content": "Hello."}]}
 ALICE = Scope("alice")
-
-
-def shown(error: BaseException) -> str:
-    """Show an error as the most talkative reporter would: its chain, with every frame's locals, the tests' own aside."""
-    frames = error.__traceback__
-    while frames is not None and "behest_base" not in frames.tb_frame.f_code.co_filename:
-        frames = frames.tb_next
-    error = error.with_traceback(frames)
-    report = traceback.TracebackException.from_exception(error, capture_locals=True, compact=False)
-    parts = ["".join(report.format(chain=True))]
-    seen: BaseException | None = error
-    while seen is not None:
-        parts += [repr(seen), str(seen), repr(vars(seen)), repr(seen.args)]
-        seen = seen.__cause__ or seen.__context__
-    return "\n".join(parts)
 
 
 class Canary:

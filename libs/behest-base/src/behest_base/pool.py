@@ -183,7 +183,6 @@ class TokenPool:
             if slot is None or slot.token is not token:
                 return
             slot.token = None
-            slot.renew_after = slot.backoff = 0.0
             self.stats.rejections += 1
         logger.info("token rejected by the gateway; minting another")
         logger.debug("the rejected token was the user %r's", key[0])
@@ -243,7 +242,7 @@ class TokenPool:
             if old is not None and old.authorization == token.authorization:
                 token = self._served_again(slot, old)
             else:
-                slot.token, slot.renew_after, slot.backoff = token, 0.0, 0.0
+                slot.token, slot.backoff = token, 0.0
                 self.stats.renewals += flight.is_renewal
                 self.stats.mints += not flight.is_renewal
             slot.failure = None

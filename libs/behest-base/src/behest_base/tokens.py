@@ -19,9 +19,8 @@ __all__ = ["Grant", "MintedToken", "Minter", "Token", "Wanted", "make_token", "m
 # Renew in the last fifth of a token's life, five minutes at most, so that a mint that is down for a while goes unnoticed.
 RENEWAL_WINDOW_SECONDS: Final = 300.0
 RENEWAL_WINDOW_SHARE: Final = 0.2
-# However the jitter falls, renewal is due by then.
-RENEWAL_FLOOR_SECONDS: Final = 30.0
-RENEWAL_FLOOR_SHARE: Final = 0.05
+# However the jitter falls, this share of the window is left: 10 % of a life, 150 s of a long one.
+RENEWAL_WINDOW_FLOOR: Final = 0.5
 # A request takes time to arrive: a token isn't used in its last seconds.
 EXPIRY_MARGIN_SECONDS: Final = 5.0
 # The mint's contract is 60 to 86,400 s. Less than this is of no use, and more is a bug such as milliseconds for seconds.
@@ -156,12 +155,12 @@ def make_token(grant: Grant, *, started: float, started_wall: float, chance: flo
         chance: `[0, 1)`: spreads the renewal over the second half of the window, so that users minted together
             aren't renewed together.
     """
-    window = min(RENEWAL_WINDOW_SECONDS, RENEWAL_WINDOW_SHARE * grant.lifetime) * (0.5 + 0.5 * chance)
-    floor = min(RENEWAL_FLOOR_SECONDS, RENEWAL_FLOOR_SHARE * grant.lifetime)
+    window = min(RENEWAL_WINDOW_SECONDS, RENEWAL_WINDOW_SHARE * grant.lifetime)
+    window *= RENEWAL_WINDOW_FLOOR + (1 - RENEWAL_WINDOW_FLOOR) * chance
     usable = grant.lifetime - EXPIRY_MARGIN_SECONDS
     return Token(
         authorization=f"Bearer {grant.secret.get_secret_value()}",
-        due_at=started + grant.lifetime - max(window, floor),
+        due_at=started + grant.lifetime - window,
         usable_until=started + usable,
         wall_until=started_wall + usable,
     )
