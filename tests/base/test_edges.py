@@ -164,6 +164,8 @@ def test_jwts_that_cannot_be_read() -> None:
     assert not is_jwt("a" * 20_000)
     assert lifetime_of({"exp": 100.0}, wall=40.0) == 60.0
     assert lifetime_of({"exp": True}, wall=40.0) is None
+    assert lifetime_of({"exp": float("nan")}, wall=40.0) is None
+    assert lifetime_of({"exp": float("inf")}, wall=40.0) is None
 
 
 async def test_ready_tokens_in_tasks(gateway: Emulator) -> None:

@@ -283,3 +283,51 @@ def test_a_renewal_is_tried_once_and_not_waited_for(
                 behest.complete(BODY, scope=Scope("alice"))
     assert waits == ([7.0, 7.0] if trouble == "down" else [])
     assert len(gateway.mints) == (5 if trouble == "down" else 2)
+
+
+def lived(seconds: float, left: float, uid: str = "alice") -> str:
+    """Make a token that has lived this long and has this much left."""
+    now = time.time()
+    return jwt.encode({"uid": uid, "iat": now - seconds, "exp": now + left}, "x" * 32, algorithm="HS256")
+
+
+@pytest.mark.parametrize(
+    "answer",
+    [
+        {"jwt": lived(1_000, -100), "ttl": 900},
+        {"jwt": lived(0, 900), "ttl": -1},
+        {"jwt": lived(0, 900), "ttl": "soon"},
+        {"jwt": lived(0, 1e9), "ttl": 900},
+        '{"jwt": "a.b.c", "ttl": NaN}',
+        '{"jwt": "a.b.c", "expires_in": Infinity}',
+    ],
+)
+def test_one_bad_lifetime_of_two_is_an_error(gateway: Emulator, behest: Behest, answer: Any) -> None:
+    """Property 7: the answer and the token may each say how long it lives; neither may be out of the question."""
+    gateway.next_mint(answer)
+    with pytest.raises(BehestServerError, match="lifetime"):
+        behest.complete(BODY, scope=Scope("alice"))
+    assert behest.stats().users == 1
+    assert behest.stats().mints == 0
+
+
+@pytest.mark.parametrize("skew", [0.0, -600.0, 600.0])
+def test_a_token_that_the_mint_kept_for_a_while(gateway: Emulator, skew: float) -> None:
+    """Property 7: of a token that is served again only what is left counts, by the mint's own clock."""
+    clock = Clock(wall=lambda: time.time() + skew)
+    with Behest(gateway.api_key, base_url=gateway.base_url, clock=clock) as behest:
+        gateway.next_mint({"jwt": lived(800, 100), "ttl": 900})
+        assert 97 <= behest.mint("alice").ttl <= 102
+        gateway.next_mint({"jwt": lived(0, 900), "ttl": 300})
+        assert behest.mint("alice").ttl == 300
+
+
+async def test_redirects_of_the_mint_are_not_followed_in_a_task(gateway: Emulator, behest: Behest) -> None:
+    """Properties 7 and 14, asynchronously, and to another host."""
+    with Emulator() as foreign:
+        gateway.fail_next(status=307, path="mint", headers={"Location": f"{foreign.base_url}/v1/auth/mint"})
+        with pytest.raises(BehestConfigError, match="redirect"):
+            await behest.acomplete(BODY, scope=Scope("alice"))
+        assert foreign.requests == []
+    assert len(gateway.requests) == 1
+    await behest.aclose()

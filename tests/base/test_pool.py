@@ -9,7 +9,7 @@ import pytest
 
 from behest_base import BehestAuthError, BehestConnectionError, BehestError, BehestServerError
 from behest_base.pool import PoolStats, TokenPool
-from behest_base.tokens import Token
+from behest_base.tokens import Grant, Token, Wanted
 from support.clocks import HandClock
 from support.minters import HandMinter
 from support.pools import KEY, down, in_threads, make
@@ -169,8 +169,25 @@ def test_expired_when_either_clock_says_so(monotonic: float, wall: float) -> Non
     pool, minter, clock = make()
     pool.get(KEY)
     clock.turn(monotonic, wall=wall)
-    pool.get(KEY)
+    minter.outcome = down()
+    with pytest.raises(BehestConnectionError):
+        pool.get(KEY)
     assert minter.mints == 2
+
+
+def test_a_life_begins_when_the_mint_is_asked() -> None:
+    """Property 8: what the answer took is gone of it, on both clocks."""
+    pool, minter, clock = make(600.0, chance=1.0)
+    began, wall = clock.now, clock.wall
+
+    class Slow(HandMinter):
+        def _grant(self, wanted: Wanted, number: int) -> Grant:
+            clock.turn(100, wall=200)
+            return super()._grant(wanted, number)
+
+    pool._minter = Slow(minter.outcome)
+    token = pool.get(KEY)
+    assert (token.due_at, token.usable_until, token.wall_until) == (began + 480, began + 595, wall + 595)
 
 
 def test_fifty_late_rejections_of_one_token_make_one_mint() -> None:
