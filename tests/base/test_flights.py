@@ -389,3 +389,24 @@ async def test_a_failure_is_forgotten_with_the_next_token() -> None:
     pool.reject(KEY, await leader, None)
     assert pool.get(KEY)
     assert minter.mints == 3
+
+
+async def test_what_is_on_its_way_or_failed_just_now_is_not_swept_out() -> None:
+    """Property 10: when expired entries are dropped, a user in flight stays, and a failure stays known."""
+    pool, minter, clock = make(BehestAuthError("revoked", status=401))
+    clock.turn(100)
+    with pytest.raises(BehestAuthError):
+        pool.get(("bob", None))
+    minter.outcome = 900.0
+    gate = asyncio.Event()
+    minter.agate = lambda: gate
+    leader = asyncio.create_task(pool.aget(KEY))
+    await asyncio.sleep(0)
+    pool.get(("carol", None))  # its landing sweeps
+    waiting = asyncio.create_task(pool.aget(KEY))
+    await asyncio.sleep(0)
+    gate.set()
+    assert await leader is await waiting
+    with pytest.raises(BehestAuthError):
+        pool.get(("bob", None))
+    assert minter.users == ["bob", "alice", "carol"]

@@ -15,7 +15,16 @@ import httpx
 import pytest
 from pydantic import SecretStr
 
-from behest_base import Behest, BehestConfigError, BehestError, BehestSettings, BehestVerifier, Scope, scope
+from behest_base import (
+    Behest,
+    BehestConfigError,
+    BehestConnectionError,
+    BehestError,
+    BehestSettings,
+    BehestVerifier,
+    Scope,
+    scope,
+)
 from behest_base.emulator import Emulator
 from support.canaries import shown
 from support.keys import api_key, encoded, pem, public_pem
@@ -246,7 +255,7 @@ def test_a_front_ends_token(gateway: Emulator, canary: Canary) -> None:
     del token
     verifier = BehestVerifier(base_url=gateway.base_url)
     with pytest.raises(BehestError) as caught:
-        verifier.verify(holder)
+        verifier.verify(holder.get_secret_value())
     canary.check(shown(caught.value))
     with Behest(gateway.api_key, base_url=gateway.base_url) as behest, scope(token=holder) as current:
         canary.check(repr(current) + repr(behest.identify()))
@@ -264,3 +273,59 @@ def test_clients_that_are_handed_out(gateway: Emulator, canary: Canary, logs: py
         canary.check(logs.text + repr(answer) + repr(answer.request) + repr(answer.request.headers))
     gc.collect()
     assert json.loads(answer.content)
+
+
+class Breaking(httpx.BaseTransport, httpx.AsyncBaseTransport):
+    """Fails in the middle of a send, as h11 does: with the headers in the frame."""
+
+    def handle_request(self, request: httpx.Request) -> httpx.Response:
+        """Fail."""
+        headers = list(request.headers.raw)
+        raise httpx.WriteError(f"broke after {len(headers)} headers")
+
+    async def handle_async_request(self, request: httpx.Request) -> httpx.Response:
+        """Fail."""
+        return self.handle_request(request)
+
+
+@pytest.mark.parametrize("path", ["mint", "chat"])
+async def test_a_connection_that_breaks_while_the_headers_are_sent(gateway: Emulator, instant: Any, path: str) -> None:
+    """The frames below the transport, which hold the headers as bytes, are no part of the error."""
+    with Behest(gateway.api_key, base_url=gateway.base_url, clock=instant) as behest:
+        canary = Canary(gateway.api_key)
+        if path == "chat":
+            await behest.acomplete(BODY, scope=ALICE)
+            canary.add(tokens_of(gateway)[0])
+        await behest.aclose()
+        behest._http._threads._make = lambda _: Breaking()
+        behest._http._loops._make = lambda _: Breaking()
+        with pytest.raises(BehestConnectionError, match="WriteError") as caught:
+            behest.complete(BODY, scope=ALICE)
+        canary.check(shown(caught.value))
+        if path == "mint":
+            behest._pool._slots.clear()  # the failure is remembered for a second
+        with pytest.raises(BehestConnectionError, match="WriteError") as caught:
+            await behest.acomplete(BODY, scope=ALICE)
+        canary.check(shown(caught.value))
+        await behest.aclose()
+
+
+@pytest.mark.parametrize("answer", [{"ttl": -1}, {"exp": 1}, {"after": "!"}])
+def test_a_token_that_is_refused(gateway: Emulator, answer: dict[str, Any]) -> None:
+    """Property 11: a token that the mint gave, but that can't be used, is in no frame of the error either."""
+    holder = SecretStr(gateway.issue("alice", **({"exp": 1} if "exp" in answer else {})))
+    with Behest(gateway.api_key, base_url=gateway.base_url) as behest:
+        gateway.next_mint({"jwt": holder.get_secret_value() + answer.get("after", ""), "ttl": answer.get("ttl", 900)})
+        with pytest.raises(BehestError, match="mint's answer") as caught:
+            behest.complete(BODY, scope=ALICE)
+    Canary(gateway.api_key, holder.get_secret_value()).check(shown(caught.value))
+
+
+def test_the_environments_key_beside_a_malformed_setting(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Property 11: the frames that read the environment, the key included, are no part of the error."""
+    key = api_key()
+    monkeypatch.setenv("BEHEST_KEY", key)
+    monkeypatch.setenv("BEHEST_TTL", "soon")
+    with pytest.raises(BehestConfigError, match="BEHEST_TTL") as caught:
+        Behest(base_url="http://127.0.0.1:1")
+    Canary(key).check(shown(caught.value))

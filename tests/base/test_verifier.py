@@ -179,7 +179,7 @@ def test_an_endpoint_without_keys(gateway: Emulator, fault: dict[str, Any]) -> N
     verifier = BehestVerifier(base_url=gateway.base_url)
     gateway.fail_next(path="jwks", **fault)
     with pytest.raises(BehestConnectionError, match="JWKS could not be fetched") as caught:
-        verifier.verify(holder)
+        verifier.verify(holder.get_secret_value())
     report = traceback.TracebackException.from_exception(caught.value, capture_locals=True)
     assert holder.get_secret_value() not in "".join(report.format(chain=True))
     assert verifier.verify(holder)["uid"] == "carol"
