@@ -25,6 +25,7 @@ from behest_base import (
     Clock,
     Scope,
     ThreadMessage,
+    ToolCallPieces,
     scope,
 )
 from behest_base.chat import StreamReader
@@ -318,3 +319,11 @@ def test_a_mint_that_answers_a_page(gateway: Emulator, behest: Behest) -> None:
     gateway.next_mint("<html>")
     with pytest.raises(BehestServerError, match="not JSON"):
         behest.complete(HELLO, scope=ALICE)
+
+
+def test_pieces_of_a_tool_call_that_say_nothing_new() -> None:
+    """A name that is repeated with its id isn't written twice."""
+    pieces = ToolCallPieces()
+    pieces.add({"index": 0, "id": "1", "function": {"name": "look"}})
+    assert pieces.add({"index": 0, "id": "1", "function": {"name": "look", "arguments": "{}"}}) == (0, True)
+    assert pieces.calls == [{"id": "1", "type": "function", "function": {"name": "look", "arguments": "{}"}}]

@@ -180,6 +180,13 @@ def test_addresses_that_credentials_must_not_go_to(address: str) -> None:
         _ = BehestSettings(key=api_key(), base_url=address).gateway_url
 
 
+@pytest.mark.parametrize("address", ["http://mint.example", "http://localhost@evil.test", "https://user@mint.example"])
+def test_the_mint_is_no_other_matter(address: str) -> None:
+    """Property 14: an address of its own is held to the same, when the client is made."""
+    with pytest.raises(BehestConfigError, match="mint_url"):
+        Behest(api_key(), base_url="https://gw.example", mint_url=address)
+
+
 @pytest.mark.parametrize("address", ["http://localhost:1", "http://127.0.0.1:1", "http://127.9.9.9", "http://[::1]:1"])
 def test_loopback_may_be_plain_http(address: str) -> None:
     """The emulator needs no TLS."""

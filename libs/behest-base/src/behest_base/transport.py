@@ -174,9 +174,9 @@ class SyncTransport(httpx.BaseTransport):
 
     def close(self) -> None:
         """Close the connections."""
-        for key in list(self._by_process):
-            if key[0] == os.getpid() and (transport := self._by_process.pop(key, None)) is not None:
-                transport.close()
+        gone = [self._by_process.pop(key, None) for key in list(self._by_process) if key[0] == os.getpid()]
+        for transport in filter(None, gone):
+            transport.close()
 
     def _try(self, request: httpx.Request) -> httpx.Response | httpx.RequestError:
         key = (os.getpid(), self._sending.route(request.url.scheme, request.url.host))
@@ -216,9 +216,8 @@ class LoopTransport(httpx.AsyncBaseTransport):
     async def aclose(self) -> None:
         """Close the running loop's connections."""
         here = (os.getpid(), asyncio.get_running_loop())
-        for key, (_, keeper) in list(self._by_loop.items()):
-            if key[:2] == here:
-                await keeper.aclose()
+        for keeper in [keeper for key, (_, keeper) in self._by_loop.items() if key[:2] == here]:
+            await keeper.aclose()
 
     async def _try(self, request: httpx.Request) -> httpx.Response | httpx.RequestError:
         transport = await self._of_this_loop(self._sending.route(request.url.scheme, request.url.host))
