@@ -122,7 +122,9 @@ async def test_closing_in_a_task(gateway: Emulator) -> None:
     """Property 18: the connections of this loop are closed."""
     async with Behest(gateway.api_key, base_url=gateway.base_url) as behest:
         await call(behest)
+        behest.complete(BODY, scope=ALICE)
     assert behest._http._loops._by_loop == {}
+    assert behest._http._threads._by_process == {}
 
 
 @pytest.mark.usefixtures("environment")

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import base64
+import json
 import time
 from concurrent.futures import ThreadPoolExecutor
 from typing import Any
@@ -23,6 +24,7 @@ from behest_base import (
     scope,
 )
 from behest_base.emulator import Emulator
+from behest_base.tokens import Grant, read_grant
 from support.keys import api_key, pem, public_pem
 
 BODY = {"messages": [{"role": "user", "content": "Hello."}]}
@@ -276,6 +278,7 @@ def test_a_renewal_is_tried_once_and_not_waited_for(
             gateway.mint_delay = 0.5
         behest.complete(BODY, scope=Scope("alice"))
         assert len(gateway.mints) == 2
+        assert behest.stats().renewals == 0
         later[0] = 900.0
         gateway.mint_delay = 0.0
         if trouble == "down":
@@ -331,3 +334,12 @@ async def test_redirects_of_the_mint_are_not_followed_in_a_task(gateway: Emulato
         assert foreign.requests == []
     assert len(gateway.requests) == 1
     await behest.aclose()
+
+
+def test_a_mint_that_does_not_say_its_time() -> None:
+    """Property 8: without a date in the answer the token's own `iat` is the mint's clock, and ours only without that."""
+    for claims, lifetime in (({"iat": 5_000, "exp": 5_600}, 600.0), ({"exp": 5_600}, 5_600.0 - 5_100)):
+        token = jwt.encode({"uid": "alice", **claims}, "x" * 32, algorithm="HS256")
+        grant = read_grant(json.dumps({"jwt": token}).encode(), wall=5_100.0, server_time=None)
+        assert isinstance(grant, Grant)
+        assert grant.lifetime == lifetime

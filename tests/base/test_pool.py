@@ -249,6 +249,7 @@ def test_events_are_logged_without_users(caplog: pytest.LogCaptureFixture) -> No
     assert len(warnings) == 1
     above_debug = " ".join(record.getMessage() for record in caplog.records if record.levelname != "DEBUG")
     assert "alice" not in above_debug
+    assert "token minted for the user 'alice': 900 s" in caplog.text
     assert "rejected" in above_debug
     assert token.authorization.removeprefix("Bearer ") not in caplog.text
 

@@ -17,7 +17,16 @@ from typing import Any
 
 import pytest
 
-from behest_base import Behest, BehestConnectionError, BehestError, BehestStreamError, Scope, transport
+from behest_base import (
+    Behest,
+    BehestBadRequestError,
+    BehestConnectionError,
+    BehestError,
+    BehestStreamError,
+    Clock,
+    Scope,
+    transport,
+)
 from behest_base.emulator import Emulator
 from support.keys import api_key, self_signed
 
@@ -109,6 +118,11 @@ def mint_in_a_task(behest: Behest) -> object:
     return asyncio.run(behest.amint("alice"))
 
 
+def complete_in_a_thread(behest: Behest) -> object:
+    """Make a plain call."""
+    return behest.complete(HELLO, scope=ALICE)
+
+
 def complete_in_a_task(behest: Behest) -> object:
     """Make a plain call in a loop."""
     return asyncio.run(behest.acomplete(HELLO, scope=ALICE))
@@ -165,10 +179,12 @@ def test_a_mint_over_tls_is_verified_whatever_the_gateway_is(
 def test_no_cookie_of_one_user_reaches_another(gateway: Emulator, behest: Behest) -> None:
     """What a balancer before the gateway sets for one user's call, or for the mint, is not sent with the next."""
     cookie = {"Set-Cookie": "sticky=alice; Path=/"}
-    for path in ("mint", "chat", "chat"):
-        gateway.fail_next(status=503, path=path, headers={**cookie, "Retry-After": "0"})
-    behest.complete(HELLO, scope=ALICE)
-    asyncio.run(behest.acomplete(HELLO, scope=ALICE))
+    for path in ("mint", "chat"):
+        for call in (complete_in_a_thread, complete_in_a_task):
+            gateway.fail_next(status=400, path=path, headers=cookie)
+            with pytest.raises(BehestBadRequestError):
+                call(behest)
+            behest._pool._slots.clear()  # a mint that failed is remembered
     behest.complete(HELLO, scope=Scope("bob"))
     asyncio.run(behest.acomplete(HELLO, scope=Scope("carol")))
     assert not any("cookie" in request.headers for request in gateway.requests)
@@ -179,9 +195,9 @@ def test_no_cookie_of_one_user_reaches_another(gateway: Emulator, behest: Behest
     [
         ("mint", 200, mint_in_a_thread, BehestConnectionError),
         ("mint", 200, mint_in_a_task, BehestConnectionError),
-        ("chat", 200, lambda behest: behest.complete(HELLO, scope=ALICE), BehestConnectionError),
+        ("chat", 200, complete_in_a_thread, BehestConnectionError),
         ("chat", 200, complete_in_a_task, BehestConnectionError),
-        ("chat", 503, lambda behest: behest.complete(HELLO, scope=ALICE), BehestConnectionError),
+        ("chat", 503, complete_in_a_thread, BehestConnectionError),
         ("chat", 503, complete_in_a_task, BehestConnectionError),
         ("chat", 200, lambda behest: list(behest.stream(HELLO, scope=ALICE)), BehestStreamError),
         ("chat", 200, stream_in_a_task, BehestStreamError),
@@ -210,3 +226,30 @@ def test_a_client_that_was_dropped_leaves_nothing_open(gateway: Emulator) -> Non
         del behest
         gc.collect()
     assert [str(one.message) for one in warned] == []
+
+
+@pytest.mark.parametrize("in_a_task", [False, True])
+def test_an_answer_that_cannot_be_decoded_is_asked_for_again(
+    gateway: Emulator, behest: Behest, *, in_a_task: bool
+) -> None:
+    """What a proxy in between spoiled is like an answer that was lost."""
+    gateway.fail_next(status=503, path="chat", headers={"Content-Encoding": "gzip"}, body="no gzip")
+    _ = complete_in_a_task(behest) if in_a_task else behest.complete(HELLO, scope=ALICE)
+    assert [chat.status for chat in gateway.chats] == [503, 200]
+
+
+@pytest.mark.parametrize("in_a_task", [False, True])
+def test_what_never_left_this_machine_is_sent_again_in_a_thread_too(gateway: Emulator, *, in_a_task: bool) -> None:
+    """Property 16: a refused connection stored nothing."""
+    waits: list[float] = []
+
+    async def asleep(seconds: float) -> None:
+        waits.append(seconds)
+
+    clock, where = Clock(sleep=waits.append, asleep=asleep), Scope("alice", thread_id="t")
+    with (
+        Behest(gateway.api_key, base_url="http://127.0.0.1:9", mint_url=gateway.base_url, clock=clock) as behest,
+        pytest.raises(BehestConnectionError, match="can't be reached"),
+    ):
+        _ = asyncio.run(behest.acomplete(HELLO, scope=where)) if in_a_task else behest.complete(HELLO, scope=where)
+    assert len(waits) == 2
