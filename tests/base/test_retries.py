@@ -3,10 +3,17 @@
 from __future__ import annotations
 
 import itertools
+from collections.abc import Awaitable, Callable
 
 import pytest
 
+from behest_base import Behest, BehestError, Clock
+from behest_base.emulator import Emulator
+from behest_base.emulator.recording import Kind
 from behest_base.retries import Failure, RetryPolicy, retry_wait
+from support.retry_table import PLAIN_ROWS, refuse
+
+HELLO = {"messages": [{"role": "user", "content": "Hello."}]}
 
 STATUSES = (400, 401, 402, 403, 404, 408, 409, 422, 429, 451, 500, 501, 502, 503, 504, 529)
 RETRIED = {408, 429, 500, 501, 502, 503, 504, 529}
@@ -54,3 +61,30 @@ def test_backoff_is_jittered_and_bounded() -> None:
             assert full / 2 <= wait <= full
     assert retry_wait(Failure(500), 10, policy, in_thread=False, chance=0) is None
     assert retry_wait(Failure(500), 0, RetryPolicy(max_retries=0), in_thread=False, chance=0) is None
+
+
+CALLS: dict[Kind, tuple[Callable[[Behest], object], Callable[[Behest], Awaitable[object]]]] = {
+    "mint": (lambda behest: behest.mint(), lambda behest: behest.amint()),
+    "chat": (lambda behest: behest.complete(HELLO), lambda behest: behest.acomplete(HELLO)),
+    "threads": (lambda behest: behest.threads.list(), lambda behest: behest.threads.alist()),
+    "usage": (lambda behest: behest.usage(), lambda behest: behest.ausage()),
+    "models": (lambda behest: behest.models(), lambda behest: behest.amodels()),
+}
+
+
+@pytest.mark.parametrize("in_a_task", [False, True])
+@pytest.mark.parametrize("path", CALLS)
+async def test_the_whole_table_for_every_resource(
+    gateway: Emulator, instant: Clock, waits: list[float], path: Kind, *, in_a_task: bool
+) -> None:
+    """Property 16: mint, chat, threads, usage and models, sync and async, send and wait as the table says."""
+    call, acall = CALLS[path]
+    async with Behest(gateway.api_key, base_url=gateway.base_url, user_id="alice", clock=instant) as behest:
+        for row in PLAIN_ROWS:
+            gateway.clear()
+            waits.clear()
+            refuse(gateway, row, path, times=1 + len(row.pauses))
+            with pytest.raises(BehestError):
+                _ = await acall(behest) if in_a_task else call(behest)
+            assert len([request for request in gateway.requests if request.kind == path]) == 1 + len(row.pauses), row
+            assert waits == pytest.approx(row.pauses, abs=row.tolerance), row

@@ -10,8 +10,9 @@ from typing import Any, Final, NamedTuple
 import pytest
 
 from behest_base.emulator import Emulator
+from behest_base.emulator.recording import Kind
 
-__all__ = ["ROWS", "Row", "refuse"]
+__all__ = ["PLAIN_ROWS", "ROWS", "Row", "refuse"]
 
 # Forms of Retry-After, and the pauses that two retries make of each; None where it is not waited for, but surfaces.
 IN_HALF_A_MINUTE: Final = "in 30 s"  # becomes a date when it is sent
@@ -76,11 +77,12 @@ def _rows() -> list[Any]:
 
 
 ROWS: Final = _rows()
+PLAIN_ROWS: Final[list[Row]] = [row for param in ROWS for row in param.values if not row.in_thread]
 
 
-def refuse(gateway: Emulator, row: Row) -> None:
-    """Let the gateway refuse the next calls as the row says."""
+def refuse(gateway: Emulator, row: Row, path: Kind = "chat", times: int = 10) -> None:
+    """Let the gateway refuse the next calls of a kind as the row says."""
     headers = dict(row.headers)
     if headers.get("Retry-After") == IN_HALF_A_MINUTE:
         headers["Retry-After"] = email.utils.formatdate(time.time() + 30, usegmt=True)
-    gateway.fail_next(status=row.status, code=row.code, headers=headers, path="chat", times=10)
+    gateway.fail_next(status=row.status, code=row.code, headers=headers, path=path, times=times)
