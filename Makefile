@@ -8,7 +8,7 @@ UV := $(shell command -v uv 2>/dev/null || echo .venv-uv/bin/uv)
 LIBS := libs/behest-base libs/langchain-behest libs/llamaindex-behest
 WORKERS ?= 2
 
-.PHONY: help demo test test-main test-openai3 test-without-openai coverage bench lint format lock build clean
+.PHONY: help demo test test-main test-openai test-openai3 coverage bench lint format lock build clean
 
 help:  ## Show what there is
 	@grep -E '^[a-z0-9-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 22
@@ -16,18 +16,19 @@ help:  ## Show what there is
 demo: $(VENV)/.ready  ## Run a conversation through all three distributions (the emulator, or BEHEST_KEY)
 	@$(BIN)/python cookbook/quickstart.py
 
-test: test-main test-openai3 test-without-openai  ## Pass all tests
+test: test-main test-openai test-openai3  ## Pass all tests
 
+# The adapters need no OpenAI SDK: imports of it are refused.
 test-main: $(VENV)/.ready
-	$(BIN)/python -m pytest -n $(WORKERS) --dist loadfile -q
+	$(BIN)/python -m pytest -n $(WORKERS) --dist loadfile -q --openai refused
+
+# The SDK on our clients, and the peers that stand on it.
+test-openai: $(VENV)/.ready
+	$(BIN)/python -m pytest -n $(WORKERS) --dist loadfile -q --openai needed
 
 # The same clients with the next major of the OpenAI SDK, in an environment of its own.
 test-openai3: .venv-openai3/.ready
 	.venv-openai3/bin/python -m pytest -q tests/base/test_openai_clients.py
-
-# The adapters need no OpenAI SDK: the same tests, with imports of it refused.
-test-without-openai: $(VENV)/.ready
-	$(BIN)/python -m pytest -n $(WORKERS) --dist loadfile -q --without-openai
 
 coverage: $(VENV)/.ready  ## Show the branch coverage of behest_base
 	$(BIN)/python -m pytest -n $(WORKERS) -q tests/base --cov --cov-report=term
