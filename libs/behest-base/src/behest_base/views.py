@@ -7,11 +7,13 @@ from collections import OrderedDict
 from collections.abc import Mapping, Sequence
 from typing import Any, Final
 
+from behest_base.jsons import is_array
 from behest_base.turns import text_of
 
 __all__ = ["ThreadView", "Views"]
 
-MAX_VIEWS: Final = 10_000
+# Twice as many as connections: a turn under way is never forgotten, and a thread that is can be read again.
+MAX_VIEWS: Final = 2_000
 
 Message = Mapping[str, Any]
 
@@ -21,7 +23,7 @@ class ThreadView:
 
     Attributes:
         pending: User messages that the thread doesn't hold yet; they go out with the next call in it, once.
-        recorded: The last turn that a call of this client recorded in the thread: what was sent, then the reply.
+        recorded: The last turn that a call of this client recorded in the thread: what was sent, texts only, then the reply.
         turns_recorded: How many calls of this client were completed in the thread.
     """
 
@@ -65,12 +67,13 @@ class ThreadView:
                 else:
                     rest.append(message)
             self.pending = tuple(rest)
-            self.recorded = tuple(dict(message) for message in sent)
+            self.recorded = tuple(_text_only(message) for message in sent)
 
     def finish(self, sent: Sequence[Message], reply: Message | None) -> None:
         """Note the reply that ended the turn, as far as it came."""
         with self._lock:
-            self.recorded = tuple(dict(message) for message in (*sent, *([reply] if reply else ())))
+            said = [dict(reply)] if reply else []
+            self.recorded = (*(_text_only(message) for message in sent), *said)
             self.turns_recorded += 1
 
 
@@ -99,6 +102,12 @@ class Views:
             old = next((key for key, view in self._views.items() if not view.pending and key != newest), None)
             if old is not None:
                 del self._views[old]
+
+
+def _text_only(message: Message) -> dict[str, Any]:
+    """Leave images and files out: a view outlives its call, and there are many."""
+    content = message.get("content")
+    return {**message, "content": text_of(content)} if is_array(content) else dict(message)
 
 
 def _key(message: Message) -> tuple[Any, str]:
