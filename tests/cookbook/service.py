@@ -10,10 +10,13 @@ from collections.abc import Generator
 import uvicorn
 
 from behest_base import Behest
-from behest_base.emulator import Emulator
+from behest_base.emulator import Emulator, RawSSE
 from cookbook.conftest import load
 
-__all__ = ["serving"]
+__all__ = ["THINKING", "serving"]
+
+# A model that takes its time: there is a stream, but no word of the answer yet.
+THINKING = RawSSE([b": thinking\n\n", b": thinking\n\n"])
 
 
 @contextlib.contextmanager

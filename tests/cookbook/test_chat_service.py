@@ -18,7 +18,7 @@ import pytest
 
 from behest_base.emulator import Emulator
 from cookbook.conftest import COOKBOOK
-from cookbook.service import serving
+from cookbook.service import THINKING, serving
 from support.keys import api_key
 
 FACT, QUESTION = "My boat is called Petrel.", "What is my boat called?"
@@ -148,11 +148,12 @@ def test_stopping_stops_the_gateway(alice: Browser, gateway: Emulator) -> None:
 
 def test_stopping_before_the_first_word(alice: Browser, gateway: Emulator) -> None:
     """Who goes away while the model still thinks leaves no stream behind either."""
-    with gateway.holding("chat"):
-        with pytest.raises(httpx.ReadTimeout):
-            alice.post("/api/threads/t/messages", json={"text": "Think."}, timeout=0.3)
-        gateway.wait_for(lambda: gateway.chats)
+    gateway.chunk_delay = 60
+    gateway.script(THINKING)
+    with pytest.raises(httpx.ReadTimeout):
+        alice.post("/api/threads/t/messages", json={"text": "Think."}, timeout=1)
     gateway.wait_for(lambda: gateway.chats[0].disconnected)
+    gateway.chunk_delay = 0
     assert alice.ask("t2", FACT) == f"Noted: {FACT}"
 
 

@@ -67,6 +67,7 @@ async function deleteThread(id) {
   await call("DELETE", `/api/threads/${encodeURIComponent(id)}`);
   if (id === thread) newThread();
   await showThreads();
+  at("new").focus(); // the button that was pressed is gone
 }
 
 function newThread() {
