@@ -1,5 +1,6 @@
 """The main job in a minute: two frameworks, two users, one gateway.
 
+    pip install "langchain-behest[emulator]" llamaindex-behest
     python cookbook/quickstart.py [FILE] ["question"]
 
 1. `ChatBehest` in a LangChain chain answers a question from a text, for the user alice.
@@ -118,5 +119,5 @@ def show_what_happened(behest: Behest) -> None:
 if __name__ == "__main__":
     try:
         main()
-    except (BehestError, OSError) as error:
+    except (BehestError, OSError, UnicodeDecodeError) as error:
         sys.exit(f"{type(error).__name__}: {error}")

@@ -133,5 +133,5 @@ def main() -> None:
 if __name__ == "__main__":
     try:
         main()
-    except BehestError as error:
+    except (BehestError, OSError) as error:
         sys.exit(f"{type(error).__name__}: {error}")

@@ -19,6 +19,7 @@ import contextlib
 import functools
 import json
 import os
+import sys
 import threading
 import time
 from collections.abc import Collection, Generator
@@ -28,7 +29,7 @@ from typing import Any
 import jwt
 from cryptography.hazmat.primitives.asymmetric import rsa
 
-from behest_base import Behest, Scope, scope
+from behest_base import Behest, BehestError, Scope, scope
 from behest_base.emulator import Emulator
 from langchain_behest import ChatBehest
 
@@ -175,4 +176,7 @@ def main() -> None:
 
 
 if __name__ == "__main__":
-    main()
+    try:
+        main()
+    except BehestError as error:
+        sys.exit(f"{type(error).__name__}: {error}")

@@ -47,9 +47,11 @@ def pages(windows: tuple[Page, Page], address: str, gateway: Emulator) -> tuple[
 def test_two_users_at_once(pages: tuple[Page, Page], gateway: Emulator) -> None:
     """Each sees only their own threads, also while the other's answer streams."""
     alice, bob = pages
-    gateway.chunk_delay = 0.02
+    gateway.chunk_delay = 0.2
     alice.say(FACT)
     bob.say("My cat is called Tom.")
+    assert alice.shown("#stop")
+    assert bob.shown("#stop")
     for page in pages:
         page.until_answered()
     gateway.chunk_delay = 0
