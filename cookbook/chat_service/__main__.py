@@ -26,7 +26,7 @@ def main() -> None:
             print(f"BEHEST_KEY is not set, so this runs on the emulator at {emulator.base_url}.")
         app = create_app()
         print(f"Open http://127.0.0.1:{port}")
-        uvicorn.run(app, port=port, log_level="warning")
+        uvicorn.run(app, port=port, log_level="warning", timeout_graceful_shutdown=2)
 
 
 if __name__ == "__main__":
