@@ -138,6 +138,36 @@ async def run(agent: Any, form: str, given: dict[str, Any]) -> list[BaseMessage]
 
 
 @every_tier
+@pytest.mark.parametrize("form", ["invoke", "stream", "astream"])
+async def test_a_call_cut_short_is_not_made(
+    form: str,
+    stores: bool,  # noqa: FBT001
+    anyone: ChatBehest,
+    gateway: Emulator,
+) -> None:
+    """Arguments that end in the middle reach no tool, streamed or not, and the next turn is valid."""
+    gateway.store_tool_calls = stores
+    made: list[str] = []
+
+    @tool
+    def order(item: str) -> str:
+        """Order something."""
+        made.append(item)
+        return "ordered"
+
+    cut = {"id": "c1", "type": "function", "function": {"name": "order", "arguments": '{"item": "a boo'}}
+    gateway.script({"content": None, "tool_calls": [cut]}, "a1", "a1")
+    agent: Any = create_agent(anyone, [order], checkpointer=InMemorySaver())
+    for number in range(2):
+        await run(agent, form, {"messages": [HumanMessage(f"q{number}")]})
+    assert made == []
+    assert [text for role, text in texts(gateway.thread("alice", "t")) if role == "user"] == ["q0", "q1"]
+    for chat in gateway.chats:
+        assert chat.status == 200
+        check_valid(chat.effective_prompt)
+
+
+@every_tier
 @pytest.mark.parametrize("ambient", [False, True], ids=["configurable", "ambient"])
 async def test_a_tool_that_asks_a_model(
     ambient: bool,  # noqa: FBT001

@@ -22,7 +22,7 @@ from langchain_behest.messages_in import chat_result, combined_output
 from langchain_behest.params import CALL_OPTIONS, request_parameters
 from langchain_behest.request import Request, prepare
 from langchain_behest.structured import Method, structured_output
-from langchain_behest.tools import Tool, wire_tools
+from langchain_behest.tools import Tool, response_format, wire_tools
 from langchain_behest.tools import tool_choice as wire_tool_choice
 
 __all__ = ["ChatBehest"]
@@ -242,6 +242,8 @@ class ChatBehest(AddressedModel):
             ValueError: `tool_choice` is the name of none of the tools.
         """
         formatted = wire_tools(tools, strict=strict)
+        if kwargs.get("response_format") is not None:
+            kwargs["response_format"] = response_format(kwargs["response_format"], strict=strict)
         chosen = {"tool_choice": wire_tool_choice(tool_choice, formatted), "parallel_tool_calls": parallel_tool_calls}
         return self.bind(
             tools=formatted, **{name: value for name, value in chosen.items() if value is not None}, **kwargs

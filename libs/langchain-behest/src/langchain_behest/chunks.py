@@ -10,7 +10,7 @@ from langchain_core.messages.tool import ToolCallChunk, tool_call_chunk
 from langchain_core.outputs import ChatGenerationChunk
 
 from behest_base import ToolCallPieces
-from langchain_behest.messages_in import PROVIDER, answer_metadata, extras, place
+from langchain_behest.messages_in import CUT_CALLS, PROVIDER, answer_metadata, extras, parsed_calls, place
 from langchain_behest.messages_out import PLACE
 from langchain_behest.usage import usage_metadata
 
@@ -63,6 +63,8 @@ class ChunkReader:
         metadata = {"model_provider": PROVIDER, **self._metadata}
         if self._usage:
             metadata["token_usage"] = self._usage
+        if self._calls.calls and (cut := parsed_calls(self._calls.calls)[1]):
+            metadata[CUT_CALLS] = cut
         message = AIMessageChunk(
             content="",
             additional_kwargs=self._extras,
