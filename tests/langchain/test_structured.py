@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import json
+from functools import reduce
+from operator import add
 from typing import Annotated, Any, TypedDict
 
 import pytest
@@ -121,6 +123,39 @@ def test_include_raw(method: Any, model: ChatBehest, gateway: Emulator) -> None:
     failed = structured.invoke("Joke.")
     assert failed["parsed"] is None
     assert isinstance(failed["parsing_error"], Exception)
+
+
+ENDINGS: dict[str, tuple[dict[str, Any], Any]] = {
+    "answered": ({}, type(None)),
+    "refused": ({"refusal": "I'd rather not."}, BehestRefusalError),
+    "cut": ({"cut": True}, OutputParserException),
+}
+
+
+@every_method
+@pytest.mark.parametrize("schema", [Joke, JokeDict], ids=lambda schema: schema.__name__)
+@pytest.mark.parametrize("ending", ENDINGS)
+async def test_include_raw_streams(ending: str, schema: Any, method: Any, model: ChatBehest, gateway: Emulator) -> None:
+    """The message comes in pieces, the answer grows, and the error of parsing ends the stream instead of breaking it."""
+    given, error = ENDINGS[ending]
+    text = json.dumps(ANSWER)[: -4 if ending == "cut" else None]
+    call = {"id": "c1", "type": "function", "function": {"name": schema.__name__, "arguments": text}}
+    message: Any = {"content": None, "tool_calls": [call]} if method == "function_calling" else {"content": text}
+    gateway.script(*[{"content": None, **given} if ending == "refused" else message] * 2)
+    structured = model.with_structured_output(schema, method=method, include_raw=True)
+    parts = list(structured.stream("Joke."))
+    assert reduce(add, [part["raw"] for part in parts if "raw" in part]).usage_metadata
+    parsed = [part["parsed"] for part in parts if "parsed" in part]
+    assert isinstance(parts[-1]["parsing_error"], error)
+    assert [part for part in parts if "parsing_error" in part] == [parts[-1]]
+    if ending == "answered":
+        assert len(parsed) > 1
+        assert parsed[-1] == (Joke(**ANSWER) if schema is Joke else ANSWER)
+    if ending == "refused":
+        assert parsed == [None]
+    tasks = [part async for part in structured.astream("Joke.")]
+    assert [part["parsed"] for part in tasks if "parsed" in part] == parsed
+    assert isinstance(tasks[-1]["parsing_error"], error)
 
 
 @every_method

@@ -215,6 +215,12 @@ class ChatBehest(AddressedModel):
             parameters.setdefault("stream_options", {"include_usage": False})
         return prepare(messages, self.behest.identify(scope), parameters, how)
 
+    def _should_stream(self, *, async_api: bool, run_manager: Any = None, **kwargs: Any) -> bool:
+        # A stream shows one answer: where several are asked for, a call that streams for its callbacks would lose the others.
+        if (kwargs.get("n") or self.n or 1) > 1 and not kwargs.get("stream"):
+            return False
+        return super()._should_stream(async_api=async_api, run_manager=run_manager, **kwargs)
+
     def _combine_llm_outputs(self, outputs: list[dict[str, Any] | None], /) -> dict[str, Any]:
         return combined_output(outputs)
 
