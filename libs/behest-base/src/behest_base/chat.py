@@ -46,6 +46,21 @@ def completion(call: Call, view: ThreadView | None) -> Operation[dict[str, Any]]
     Returns:
         The completion, with where it was made under the key `behest`.
     """
+    if view is None:
+        return (yield from _completion(call))[0]
+    set_out = messages_of(call)
+    view.set_out(set_out)
+    try:
+        completed, sent = yield from _completion(call)
+        view.begin(sent)
+    finally:
+        view.come_back(set_out)
+    view.finish(sent, reply_of(completed))
+    return completed
+
+
+def _completion(call: Call) -> Operation[tuple[dict[str, Any], list[dict[str, Any]]]]:
+    """Make the call; return the completion, and the messages that went out in the end."""
     try:
         response = yield call
     except BehestBadRequestError as error:
@@ -56,11 +71,7 @@ def completion(call: Call, view: ThreadView | None) -> Operation[dict[str, Any]]
         raise _not_a_completion(response, answer)
     completed = answer
     completed["behest"] = place_of(call.identity, response.headers)
-    if view is not None:
-        sent = messages_of(call)
-        view.begin(sent)
-        view.finish(sent, reply_of(completed))
-    return completed
+    return completed, messages_of(call)
 
 
 def with_closed_calls(call: Call, error: BehestBadRequestError) -> Operation[Call]:

@@ -33,6 +33,23 @@ class ThreadView:
         self.pending: tuple[dict[str, Any], ...] = ()
         self.recorded: tuple[dict[str, Any], ...] = ()
         self.turns_recorded = 0
+        self._under_way: list[Sequence[Message]] = []
+
+    @property
+    def waiting(self) -> tuple[dict[str, Any], ...]:
+        """The pending messages that no call is under way with: two calls at once must not both bring them."""
+        with self._lock:
+            return _without(self.pending, [message for sent in self._under_way for message in sent])
+
+    def set_out(self, sent: Sequence[Message]) -> None:
+        """Note that a call with these messages is under way; they stay pending until the gateway has taken them."""
+        with self._lock:
+            self._under_way.append(sent)
+
+    def come_back(self, sent: Sequence[Message]) -> None:
+        """Note that it is not any more: it has arrived, or failed."""
+        with self._lock:
+            self._under_way = [each for each in self._under_way if each is not sent]
 
     def add_pending(self, messages: Sequence[Message]) -> None:
         """Keep user messages for the next call in the thread."""
@@ -59,14 +76,7 @@ class ThreadView:
     def begin(self, sent: Sequence[Message]) -> None:
         """Note that the gateway took these messages: those that were pending are the thread's now."""
         with self._lock:
-            gone = [_key(message) for message in sent]
-            rest: list[dict[str, Any]] = []
-            for message in self.pending:
-                if _key(message) in gone:
-                    gone.remove(_key(message))
-                else:
-                    rest.append(message)
-            self.pending = tuple(rest)
+            self.pending = _without(self.pending, sent)
             self.recorded = tuple(_text_only(message) for message in sent)
 
     def finish(self, sent: Sequence[Message], reply: Message | None) -> None:
@@ -102,6 +112,18 @@ class Views:
             old = next((key for key, view in self._views.items() if not view.pending and key != newest), None)
             if old is not None:
                 del self._views[old]
+
+
+def _without(messages: Sequence[dict[str, Any]], gone: Sequence[Message]) -> tuple[dict[str, Any], ...]:
+    """Return messages without those that are gone, each of these counting once."""
+    keys = [_key(message) for message in gone]
+    rest: list[dict[str, Any]] = []
+    for message in messages:
+        if _key(message) in keys:
+            keys.remove(_key(message))
+        else:
+            rest.append(message)
+    return tuple(rest)
 
 
 def _text_only(message: Message) -> dict[str, Any]:
