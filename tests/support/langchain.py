@@ -28,10 +28,10 @@ async def ainvoke(runnable: Any, given: Any, config: RunnableConfig | None = Non
 
 
 async def stream(runnable: Any, given: Any, config: RunnableConfig | None = None) -> Any:
-    """Add its stream up."""
+    """Add its stream up; of a graph's updates, take the last."""
     whole = None
     for piece in runnable.stream(given, config):
-        whole = piece if whole is None else whole + piece
+        whole = piece if whole is None or type(piece) is dict else whole + piece
     return whole
 
 
@@ -39,7 +39,7 @@ async def astream(runnable: Any, given: Any, config: RunnableConfig | None = Non
     """Add its stream up in a task."""
     whole = None
     async for piece in runnable.astream(given, config):
-        whole = piece if whole is None else whole + piece
+        whole = piece if whole is None or type(piece) is dict else whole + piece
     return whole
 
 
