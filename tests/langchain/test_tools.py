@@ -278,6 +278,26 @@ def test_a_call_without_a_number(model: ChatBehest, gateway: Emulator) -> None:
         assert [call["name"] for call in reduce(add, model.stream("Go.")).tool_calls] == ["f1", "f2"]
 
 
+@pytest.mark.parametrize("made_up", ["", "null", "call_another"])
+def test_a_call_whose_pieces_have_ids_of_their_own(made_up: str, model: ChatBehest, gateway: Emulator) -> None:
+    """Servers that make up an id for each piece of a call don't make several calls of one."""
+    pieces: list[dict[str, Any]] = [
+        {"index": 0, "id": "c1", "function": {"name": "f", "arguments": ""}},
+        {"index": 1, "id": "c2", "function": {"name": "g", "arguments": '{"x":'}},
+        {"index": 0, "id": made_up, "function": {"name": None, "arguments": '{"n":'}},
+        {"index": 1, "id": made_up, "function": {"name": "", "arguments": "2}"}},
+        {"index": 0, "id": made_up, "function": {"arguments": "1}"}},
+    ]
+    chunks: list[dict[str, Any]] = [{"choices": [{"index": 0, "delta": {"tool_calls": [piece]}}]} for piece in pieces]
+    chunks.append({"choices": [{"index": 0, "delta": {}, "finish_reason": "tool_calls"}]})
+    gateway.script(RawSSE("".join(f"data: {json.dumps(chunk)}\n\n" for chunk in chunks).encode()))
+    calls = reduce(add, model.stream("Go.")).tool_calls
+    assert [(call["id"], call["name"], call["args"]) for call in calls] == [
+        ("c1", "f", {"n": 1}),
+        ("c2", "g", {"x": 2}),
+    ]
+
+
 def test_further_fields_of_a_call_go_back(model: ChatBehest, gateway: Emulator) -> None:
     """What a provider adds to a call, such as Gemini's thought signatures, is kept and goes back with it."""
     signed = {"provider_specific_fields": {"thought_signature": "c2ln"}}
