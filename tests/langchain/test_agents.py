@@ -8,10 +8,13 @@ from typing import Any
 import pytest
 from langchain.agents import create_agent
 from langchain.agents.structured_output import ProviderStrategy, ToolStrategy
-from langchain_core.messages import BaseMessage, HumanMessage
+from langchain.tools import ToolRuntime
+from langchain_core.messages import AIMessage, BaseMessage, HumanMessage, ToolMessage
 from langchain_core.runnables import RunnableConfig
 from langchain_core.tools import tool
 from langgraph.checkpoint.memory import InMemorySaver
+from langgraph.graph import START, MessagesState, StateGraph
+from langgraph.types import Command
 from pydantic import BaseModel
 
 from behest_base.emulator import Emulator
@@ -147,3 +150,36 @@ def test_structured_answers_in_a_thread(stores: bool, anyone: ChatBehest, gatewa
         check_valid(chat.effective_prompt)
         asked = [text for role, text in said(chat.effective_prompt) if role == "user"]
         assert asked == ["q0", "q1", "q2"][: len(asked)]
+
+
+@every_tier
+@pytest.mark.parametrize("form", ["invoke", "ainvoke", "stream", "astream"])
+async def test_a_handoff_beside_another_call(
+    form: str,
+    stores: bool,  # noqa: FBT001
+    anyone: ChatBehest,
+    gateway: Emulator,
+) -> None:
+    """Of parallel calls one hands over to another agent, which leaves the other open: the prompts are valid all the same."""
+    gateway.store_tool_calls = stores
+
+    @tool
+    def hand_over(runtime: ToolRuntime) -> Command[Any]:
+        """Hand over to the second agent."""
+        asked = next(message for message in reversed(runtime.state["messages"]) if isinstance(message, AIMessage))
+        moved = ToolMessage("moved", tool_call_id=runtime.tool_call_id)
+        return Command(goto="second", graph=Command.PARENT, update={"messages": [asked, moved]})
+
+    builder = StateGraph(MessagesState)
+    builder.add_node("first", create_agent(anyone, [hand_over, weather], name="first"), destinations=("second",))
+    builder.add_node("second", create_agent(anyone, [], system_prompt="Be brief.", name="second"))
+    builder.add_edge(START, "first")
+    team: Any = builder.compile(checkpointer=InMemorySaver())
+    for number in range(2):
+        gateway.script(calling(("hand_over", {}), ("weather", {"city": "Turin"})), f"a{number}")
+        await run_agent(team, form, {"messages": [HumanMessage(f"q{number}")]}, CONFIG)
+    assert said(gateway.thread("alice", "t")) == turns(2)
+    for chat in gateway.chats:
+        assert chat.status == 200
+        check_valid(chat.effective_prompt)
+    assert said(gateway.chats[-1].effective_prompt) == turns(2)[:-1]

@@ -82,7 +82,9 @@ def with_closed_calls(call: Call, error: BehestBadRequestError) -> Operation[Cal
         thread = yield from thread_messages(call.identity)
     except BehestError:
         raise error from None
-    results = cancelled_results([message.wire() for message in thread])
+    brought = [message.get("tool_call_id") for message in messages_of(call)]
+    waiting = cancelled_results([message.wire() for message in thread])
+    results = [result for result in waiting if result["tool_call_id"] not in brought]
     if not results:
         raise error
     messages = after_instructions(messages_of(call), results)
