@@ -52,6 +52,15 @@ class ChatBehest(AddressedModel):
     Inside an agent's tool (LangGraph's `tools` node), and in calls that langchain's middleware makes for itself, a thread or
     session that is merely inherited does not apply: such a call is no turn of the conversation.
 
+    ## Key arguments
+
+    - for whom, and where: `user_id`, `session_id`, `thread_id`, `tier`
+    - the request: `model`, `temperature`, `max_tokens`, `top_p`, `stop`, `seed`, `n`, `presence_penalty`, `frequency_penalty`,
+      `logit_bias`, `logprobs`, `top_logprobs`, `reasoning_effort`, `service_tier`, and `model_kwargs`, `extra_body`,
+      `disabled_params`
+    - the connection: `api_key`, `base_url` or `slug`, or a whole `client`; `timeout`, `max_retries`
+    - streams: `streaming`, `stream_usage`; threads: `store_tool_calls`, `resend_history`
+
     ## Instantiate
 
     ```python
@@ -113,6 +122,8 @@ class ChatBehest(AddressedModel):
 
     model.with_structured_output(Joke).invoke("Tell me a joke.")
     ```
+
+    An answer that was refused raises `BehestRefusalError`, one that was cut short langchain-core's `OutputParserException`.
 
     ## Image, file and audio input
 
@@ -270,9 +281,10 @@ class ChatBehest(AddressedModel):
             schema: A Pydantic class (answers are its instances), a TypedDict class, a JSON schema or an OpenAI function
                 (answers are dicts). Only `json_mode` does without.
             method: `json_schema` asks with `response_format`, `function_calling` with a tool, `json_mode` for any JSON.
-            include_raw: Whether to return `{"raw", "parsed", "parsing_error"}` instead of the parsed answer.
+            include_raw: Whether to return `{"raw", "parsed", "parsing_error"}` instead of the parsed answer; a parsing error is
+                then handed over, also at the end of a stream, instead of raised.
             strict: Whether the model must keep to the schema.
-            **kwargs: Further arguments of each call.
+            **kwargs: Further arguments of each call, such as `tools`; a reply that calls one has no answer, which is None.
 
         Raises:
             ValueError: The method is unknown, or has no schema or no use for `strict`.
