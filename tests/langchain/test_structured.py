@@ -203,6 +203,30 @@ async def test_an_answer_cut_short_is_none(
     assert isinstance(raw["parsing_error"], OutputParserException)
 
 
+@every_method
+@pytest.mark.parametrize("schema", [Joke, JokeDict], ids=lambda schema: schema.__name__)
+async def test_a_chain_streams_a_model_that_does_not(
+    schema: Any, method: Any, model: ChatBehest, gateway: Emulator
+) -> None:
+    """With `disable_streaming` a streamed chain gives the answer in one piece, and refuses what it has to."""
+    structured = model.model_copy(update={"disable_streaming": True}).with_structured_output(schema, method=method)
+    cut = {"id": "c1", "type": "function", "function": {"name": schema.__name__, "arguments": '{"setup": "Kn'}}
+    gateway.script(
+        reply(method, schema.__name__),
+        reply(method, schema.__name__),
+        {"content": None, "tool_calls": [cut]} if method == "function_calling" else '{"setup": "Kn',
+        {"content": None, "refusal": "I'd rather not."},
+    )
+    answer = Joke(**ANSWER) if schema is Joke else ANSWER
+    assert list(structured.stream("Joke.")) == [answer]
+    assert [part async for part in structured.astream("Joke.")] == [answer]
+    with pytest.raises(OutputParserException, match="not whole"):
+        list(structured.stream("Joke."))
+    with pytest.raises(BehestRefusalError):
+        list(structured.stream("Joke."))
+    assert not any(chat.json.get("stream") for chat in gateway.chats)
+
+
 @pytest.mark.parametrize("form", ["invoke", "stream"])
 def test_an_answer_that_does_not_fit(form: str, model: ChatBehest, gateway: Emulator) -> None:
     """An answer that misses the schema is LangChain's parsing error, at the end of a stream too."""

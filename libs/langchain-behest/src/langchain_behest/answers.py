@@ -7,7 +7,7 @@ from json import JSONDecodeError, JSONDecoder
 from typing import Any, Final
 
 from langchain_core.exceptions import OutputParserException
-from langchain_core.messages import AIMessage, BaseMessage, BaseMessageChunk
+from langchain_core.messages import AIMessage, AIMessageChunk, BaseMessage, BaseMessageChunk
 from langchain_core.output_parsers import BaseOutputParser, JsonOutputParser, PydanticOutputParser
 from langchain_core.output_parsers.openai_tools import JsonOutputKeyToolsParser, PydanticToolsParser
 from langchain_core.outputs import ChatGeneration, ChatGenerationChunk, Generation
@@ -119,8 +119,9 @@ def _read(
         BehestRefusalError: The model refused.
         OutputParserException: The answer ended before it was whole.
     """
+    result = _with_reply(result)
     message = result[0].message if result and isinstance(result[0], ChatGeneration) else None
-    is_on_its_way = partial and getattr(message, "chunk_position", None) != "last"
+    is_on_its_way = partial and isinstance(message, AIMessageChunk) and message.chunk_position != "last"
     refusal = message.additional_kwargs.get("refusal") if message is not None else None
     if isinstance(refusal, str):
         if is_on_its_way:
@@ -130,6 +131,18 @@ def _read(
     if not is_on_its_way and not is_there(result[0]):
         return None
     return parse(result, partial=is_on_its_way)
+
+
+def _with_reply(result: list[Generation]) -> list[Generation]:
+    """Return a result with the reply that it is of.
+
+    Where a model doesn't stream, the parsers of a chain that does are given its reply as a chunk of no kind.
+    """
+    generation = result[0] if result else None
+    message = generation.message if isinstance(generation, ChatGeneration) else None
+    if isinstance(message, BaseMessageChunk) and not isinstance(message, AIMessage):
+        return [ChatGeneration(message=AIMessage.model_validate(message.model_dump()))]
+    return result
 
 
 def _is_json(generation: Generation) -> bool:
