@@ -125,11 +125,14 @@ class StreamReader:
         """Begin a stream that was answered with these headers.
 
         Raises:
-            BehestServerError: It isn't an event stream.
+            BehestStreamError: It isn't an event stream.
         """
         kind = headers.get("content-type", "")
         if EVENT_STREAM not in kind:
-            msg = f"The gateway answered a streamed call with {kind or 'no content type'} instead of {EVENT_STREAM}."
+            msg = (
+                f"The gateway answered a streamed call with {kind or 'no content type'} instead of {EVENT_STREAM}. A proxy in "
+                "between may have answered: check base_url= (BEHEST_BASE_URL)."
+            )
             raise BehestStreamError(msg, trace_id=headers.get("x-trace-id"), request_id=headers.get("x-request-id"))
         self.done = False
         self._headers = headers
@@ -179,7 +182,7 @@ class StreamReader:
         if not self._finished or not is_whole:
             raise self._failed("ended before the answer was complete: no finish reason came")
 
-    def broken(self, error: httpx.TransportError) -> BehestStreamError:
+    def broken(self, error: httpx.RequestError) -> BehestStreamError:
         """Return the error for a connection that broke."""
         return self._failed(f"broke off ({type(error).__name__})")
 

@@ -14,7 +14,7 @@ from behest_base.clock import Clock
 from behest_base.errors import BehestBadRequestError, BehestServerError
 from behest_base.responses import error_from, parse_json
 from behest_base.scope import UNSET, Identity, Unset
-from behest_base.transport import connection_error
+from behest_base.transport import typed_errors
 
 if TYPE_CHECKING:
     from behest_base.transport import HttpClients
@@ -94,13 +94,12 @@ class Exchange:
         """Send, and hand over the answer while its body is still on its way."""
         client = self._http.sync
         request = _request(client, call)
-        try:
+        with typed_errors(request):
             response = client.send(request, stream=True)
-        except httpx.TransportError as error:
-            raise connection_error(error, request) from error
         try:
             if response.status_code not in SUCCESS:
-                response.read()
+                with typed_errors(request):
+                    response.read()
                 raise error_from(response, wall=self._clock.wall())
             yield response
         finally:
@@ -111,13 +110,12 @@ class Exchange:
         """Do the same in a task."""
         client = self._http.asynchronous
         request = _request(client, call)
-        try:
+        with typed_errors(request):
             response = await client.send(request, stream=True)
-        except httpx.TransportError as error:
-            raise connection_error(error, request) from error
         try:
             if response.status_code not in SUCCESS:
-                await response.aread()
+                with typed_errors(request):
+                    await response.aread()
                 raise error_from(response, wall=self._clock.wall())
             yield response
         finally:
@@ -126,19 +124,15 @@ class Exchange:
     def _send(self, call: Call) -> httpx.Response:
         client = self._http.sync
         request = _request(client, call)
-        try:
+        with typed_errors(request):
             response = client.send(request)
-        except httpx.TransportError as error:
-            raise connection_error(error, request) from error
         return self._checked(response)
 
     async def _asend(self, call: Call) -> httpx.Response:
         client = self._http.asynchronous
         request = _request(client, call)
-        try:
+        with typed_errors(request):
             response = await client.send(request)
-        except httpx.TransportError as error:
-            raise connection_error(error, request) from error
         return self._checked(response)
 
     def _checked(self, response: httpx.Response) -> httpx.Response:

@@ -122,7 +122,7 @@ def _chunks(exchange: Exchange, call: Call, turn: _Turn) -> Generator[dict[str, 
                 # After [DONE] it reads on to the end of the body, without which the connection could not be used again.
                 if (chunk := reader.read(event.data)) is not None:
                     yield chunk
-        except httpx.TransportError as error:
+        except httpx.RequestError as error:
             if not reader.done:
                 raise reader.broken(error) from error
         finally:
@@ -145,7 +145,7 @@ async def _achunks(exchange: Exchange, call: Call, turn: _Turn) -> AsyncGenerato
             async for event in events:
                 if (chunk := reader.read(event.data)) is not None:
                     yield chunk
-        except httpx.TransportError as error:
+        except httpx.RequestError as error:
             if not reader.done:
                 raise reader.broken(error) from error
         finally:
