@@ -229,6 +229,14 @@ def test_the_command_says_that_a_port_is_taken() -> None:
     assert "--port" in done.stderr
 
 
+def test_the_command_says_that_it_is_no_port() -> None:
+    """So is a number that no port has."""
+    done = subprocess.run([*COMMAND, "--port", "99999"], capture_output=True, text=True, check=False, timeout=30)
+    assert done.returncode == 1
+    assert done.stderr.count("\n") == 1
+    assert "127.0.0.1:99999: bind(): port must be 0-65535. Choose another with --port." in done.stderr
+
+
 @pytest.mark.parametrize("missing", ["starlette", "uvicorn"])
 def test_names_the_extra(missing: str) -> None:
     """Without the server's packages the import says what to install."""

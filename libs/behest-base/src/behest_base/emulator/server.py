@@ -82,6 +82,7 @@ class Emulator(Controls):
 
         Raises:
             OSError: The port is taken.
+            OverflowError: It is no port's number.
         """
         listener = socket.socket()
         listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
@@ -89,7 +90,7 @@ class Emulator(Controls):
             listener.bind((self._host, self._port))
             # From here on connections wait in the queue, so that nobody has to wait for the server to be up.
             listener.listen(128)
-        except OSError:
+        except (OSError, OverflowError):
             listener.close()
             raise
         self._port = listener.getsockname()[1]
