@@ -7,6 +7,8 @@ BIN := $(VENV)/bin
 UV := $(shell command -v uv 2>/dev/null || echo .venv-uv/bin/uv)
 LIBS := libs/behest-base libs/langchain-behest libs/llamaindex-behest
 WORKERS ?= 2
+CHECK_PYTHON = $(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11) and \
+	"$(PYTHON) is Python %d.%d, and 3.11 or later is needed: make PYTHON=python3.12 $(MAKECMDGOALS)" % sys.version_info[:2])'
 
 .PHONY: help demo test test-main test-openai test-openai3 coverage bench lint format lock build clean
 
@@ -61,17 +63,19 @@ clean:  ## Remove what the set-up made
 	rm -rf .venv .venv-openai3 .venv-uv dist
 
 .venv-uv/bin/uv:
-	$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11) and "Python 3.11 or later is needed: make PYTHON=python3.12 …")'
+	@$(CHECK_PYTHON)
 	$(PYTHON) -m venv .venv-uv
 	.venv-uv/bin/python -m pip install --quiet --disable-pip-version-check uv
 
 $(VENV)/.ready: requirements-dev.txt $(LIBS:%=%/pyproject.toml) | $(UV)
+	@$(CHECK_PYTHON)
 	$(UV) venv --quiet --allow-existing --python $(PYTHON) $(VENV)
 	$(UV) pip sync --quiet --python $(BIN)/python --require-hashes requirements-dev.txt
 	$(UV) pip install --quiet --python $(BIN)/python --no-deps --no-build-isolation $(LIBS:%=-e %)
 	@touch $@
 
 .venv-openai3/.ready: requirements-openai3.txt libs/behest-base/pyproject.toml | $(UV)
+	@$(CHECK_PYTHON)
 	$(UV) venv --quiet --allow-existing --python $(PYTHON) .venv-openai3
 	$(UV) pip sync --quiet --python .venv-openai3/bin/python --require-hashes requirements-openai3.txt
 	$(UV) pip install --quiet --python .venv-openai3/bin/python --no-deps --no-build-isolation -e libs/behest-base
