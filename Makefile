@@ -7,6 +7,8 @@ BIN := $(VENV)/bin
 UV := $(shell command -v uv 2>/dev/null || echo .venv-uv/bin/uv)
 LIBS := libs/behest-base libs/langchain-behest libs/llamaindex-behest
 WORKERS ?= 2
+LOCK = $(UV) pip compile --quiet $(if $(UPGRADE),--upgrade) --universal --python-version 3.11 --generate-hashes \
+	--no-header --no-annotate --no-emit-index-url
 CHECK_PYTHON = $(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11) and \
 	"$(PYTHON) is Python %d.%d, and 3.11 or later is needed: make PYTHON=python3.12 $(MAKECMDGOALS)" % sys.version_info[:2])'
 
@@ -48,13 +50,11 @@ format: $(VENV)/.ready  ## Format, and mend what ruff can mend
 	$(BIN)/ruff format .
 	$(BIN)/ruff check --fix .
 
-lock: $(UV)  ## Make the pinned, hashed requirements anew
-	$(UV) pip compile --quiet --universal --python-version 3.11 --generate-hashes --no-header --no-annotate \
-		--no-emit-index-url --group dev --all-extras $(LIBS:%=%/pyproject.toml) \
+lock: $(UV)  ## Make the pinned, hashed requirements anew; pins that fit stay, but for UPGRADE=1
+	$(LOCK) --group dev --all-extras $(LIBS:%=%/pyproject.toml) \
 		$(foreach name,behest-base langchain-behest llamaindex-behest,--no-emit-package $(name)) \
 		-o requirements-dev.txt
-	$(UV) pip compile --quiet --universal --python-version 3.11 --generate-hashes --no-header --no-annotate \
-		--no-emit-index-url --group openai3 --all-extras libs/behest-base/pyproject.toml -o requirements-openai3.txt
+	$(LOCK) --group openai3 --all-extras libs/behest-base/pyproject.toml -o requirements-openai3.txt
 
 build: $(VENV)/.ready  ## Build wheels and sdists into dist/
 	for lib in $(LIBS); do $(BIN)/python -m build --no-isolation --outdir dist $$lib || exit 1; done
