@@ -13,6 +13,7 @@ import pytest
 from behest_base import (
     Behest,
     BehestAuthError,
+    BehestBadRequestError,
     BehestConfigError,
     BehestConnectionError,
     BehestError,
@@ -163,6 +164,15 @@ def test_a_reserved_user(behest: Behest) -> None:
     """The mint refuses a reserved name; its reason comes through."""
     with pytest.raises(BehestError, match="No token could be minted"):
         behest.complete(BODY, scope=Scope("admin"))
+
+
+async def test_a_user_that_json_cannot_say(gateway: Emulator, behest: Behest) -> None:
+    """Half a surrogate pair in a user id is refused before anything is sent."""
+    with pytest.raises(BehestBadRequestError, match="JSON"):
+        behest.complete(BODY, scope=Scope("\ud800"))
+    with pytest.raises(BehestBadRequestError, match="JSON"):
+        await behest.amint("\ud800")
+    assert gateway.requests == []
 
 
 def test_a_token_for_a_browser(gateway: Emulator, behest: Behest) -> None:

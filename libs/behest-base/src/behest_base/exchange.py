@@ -11,7 +11,8 @@ import httpx
 
 from behest_base.auth import IDENTITY_EXTENSION
 from behest_base.clock import Clock
-from behest_base.errors import BehestBadRequestError, BehestServerError
+from behest_base.errors import BehestServerError
+from behest_base.jsons import JSON_HEADERS, write_json
 from behest_base.responses import error_from, parse_json
 from behest_base.scope import UNSET, Identity, Unset
 from behest_base.transport import typed_errors
@@ -165,11 +166,9 @@ def read_json(response: httpx.Response) -> Any:
 
 def _request(client: httpx.Client | httpx.AsyncClient, call: Call) -> httpx.Request:
     options: dict[str, Any] = {} if call.timeout is UNSET else {"timeout": call.timeout}
-    try:
-        request = client.build_request(call.method, call.path, json=call.json, params=call.params, **options)
-    except (TypeError, ValueError) as error:  # what JSON can't say: NaN, half a surrogate pair, an object of one's own
-        msg = f"The request can't be written as JSON: {type(error).__name__}. Check the messages for NaN or broken Unicode."
-        raise BehestBadRequestError(msg) from error
+    if call.json is not None:
+        options |= {"content": write_json(call.json), "headers": JSON_HEADERS}
+    request = client.build_request(call.method, call.path, params=call.params, **options)
     request.extensions[IDENTITY_EXTENSION] = call.identity
     if call.max_retries is not UNSET:
         request.extensions["behest_max_retries"] = call.max_retries

@@ -14,6 +14,7 @@ from pydantic import SecretStr
 
 from behest_base.clock import Clock
 from behest_base.errors import BehestAuthError, BehestConfigError, BehestError
+from behest_base.jsons import JSON_HEADERS, write_json
 from behest_base.jwts import number_claim, read_claims
 from behest_base.keys import ApiKey, PresetToken, SigningKey
 from behest_base.responses import error_from
@@ -64,7 +65,9 @@ class ApiKeyMinter:
         ttl = wanted.ttl if wanted.ttl is not None else self._ttl
         optional = {"ttl": ttl, "tier": wanted.tier, "session_id": wanted.session_id, "role": wanted.role}
         body.update({name: value for name, value in optional.items() if value is not None})
-        request = client.build_request("POST", self._endpoint, json=body, timeout=MINT_TIMEOUT_SECONDS)
+        request = client.build_request(
+            "POST", self._endpoint, content=write_json(body), headers=JSON_HEADERS, timeout=MINT_TIMEOUT_SECONDS
+        )
         request.extensions["behest_mint"] = True
         request.headers["Authorization"] = f"Bearer {self._key.get_secret_value()}"
         return request
