@@ -10,7 +10,9 @@ from typing import Any
 import pytest
 from llama_index.core.agent.workflow import FunctionAgent
 from llama_index.core.chat_engine import CondensePlusContextChatEngine, ContextChatEngine, SimpleChatEngine
+from llama_index.core.llms import ChatMessage
 from llama_index.core.memory import BaseMemory
+from llama_index.core.prompts import ChatPromptTemplate
 from llama_index.core.tools import FunctionTool
 from workflows.errors import WorkflowCancelledByUser
 
@@ -91,6 +93,21 @@ async def test_a_stream_breaks_off(
     users = said(gateway.thread("alice", "trip"), "user")
     assert users[-1] == ("user", QUESTION)
     assert len(users) == len(set(users))
+
+
+@pytest.mark.parametrize("ask", WAYS)
+@pytest.mark.parametrize("make_engine", [_context, _condense_plus])
+async def test_a_stream_breaks_off_before_the_question_is_put(
+    make_engine: Callable[..., Any], ask: Ask, make_memory: MakeMemory, llm: BehestLLM, gateway: Emulator
+) -> None:
+    """The engines of llama-index-core 0.14.24 read the whole stream before they put anything; the next turn is in the thread."""
+    memory = make_memory()
+    memory.get()
+    gateway.fail_next(path="chat", after_chunks=2, close=True)
+    with pytest.raises(BehestStreamError):
+        list(llm.stream(ChatPromptTemplate([ChatMessage("{query_str}")]), query_str=FACT))
+    assert "Petrel" in await ask(make_engine(llm, memory), QUESTION)
+    assert said(gateway.thread("alice", "trip"), "user") == [("user", FACT), ("user", QUESTION)]
 
 
 @every_engine

@@ -36,8 +36,11 @@ class ThreadContents:
     def must_be_read(self) -> bool:
         """Whether the gateway has to be asked before the messages can be shown."""
         talk = self._talk
-        called_apart = talk.asked is None and not talk.in_use and self._view.turns_recorded > talk.accounted
-        return talk.base is None or (called_apart and self._view.turns_recorded > talk.read_at)
+        recorded = self._view.turns_recorded
+        called_apart = talk.asked is None and not talk.in_use and recorded > talk.accounted
+        # An engine's call that broke off before the engine put anything of its turn: the thread may have it.
+        given_up = talk.asked is not None and not talk.was_put and not talk.turn and recorded > talk.opened_at
+        return talk.base is None or ((called_apart or given_up) and recorded > talk.read_at)
 
     def was_read(self, messages: Sequence[Message]) -> None:
         """Take in what the gateway holds."""
