@@ -65,6 +65,7 @@ class Emulator(Controls):
         self._settings = settings
         self._server: uvicorn.Server | None = None
         self._thread: threading.Thread | None = None
+        self._listener: socket.socket | None = None
         self._apply()
 
     @property
@@ -93,6 +94,7 @@ class Emulator(Controls):
         except (OSError, OverflowError):
             listener.close()
             raise
+        self._listener = listener
         self._port = listener.getsockname()[1]
         config = uvicorn.Config(
             make_app(self),
@@ -118,6 +120,8 @@ class Emulator(Controls):
             self._server.should_exit = self._server.force_exit = True
             self._thread.join()
             self._server = self._thread = None
+        if self._listener is not None:
+            self._listener.close()  # a server that is stopped before it was up leaves it open
         self.store.close()
 
     def reset(self) -> None:
