@@ -116,7 +116,8 @@ def _connection_error(error: httpx.RequestError, request: httpx.Request) -> Behe
             "base_url= (BEHEST_BASE_URL)."
         )
     return BehestConnectionError(
-        f"The connection to the gateway at {host} broke before it answered ({type(error).__name__})."
+        f"The connection to the gateway at {host} broke before it answered ({type(error).__name__}). If it does so again, check "
+        "that a gateway is there: base_url= (BEHEST_BASE_URL) or slug= (BEHEST_SLUG)."
     )
 
 
