@@ -123,7 +123,10 @@ class BehestAsyncChatStore(OnThreads, AsyncDBChatStore):
         keeper = self._keeper(key)
         contents = await asyncio.to_thread(keeper.load)
         everything = contents.messages()
-        if len(_with_status(everything, contents.archived, status)) < len(everything):
+        chosen = _with_status(everything, contents.archived, status)
+        if everything and not chosen:
+            return
+        if len(chosen) < len(everything):
             _refuse_part(f"its {MessageStatus(status).value} messages")
         await asyncio.to_thread(keeper.delete)
 
