@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Awaitable, Callable, Sequence
+from typing import Any
 
 import pytest
 from llama_index.core.base.llms.types import ChatMessage, MessageRole
@@ -37,3 +39,27 @@ def take_turns(gateway: Emulator, behest: Behest) -> Callable[..., Awaitable[Non
                 await put(message)
 
     return take
+
+
+@pytest.fixture
+def knows_ada(gateway: Emulator) -> str:
+    """Have the gateway's model know Ada, by a function call where it is offered one; return what it is told."""
+    ada = json.dumps({"name": "Ada", "age": 36})
+
+    def answer(asked: dict[str, Any]) -> dict[str, Any]:
+        calls = {"content": None, "tool_calls": [_call("p", "Person", ada)]}
+        return calls if asked.get("tools") else {"content": ada}
+
+    gateway.script(answer)
+    return "Ada is 36 years old."
+
+
+@pytest.fixture
+def calls_both_tools(gateway: Emulator) -> Callable[[], None]:
+    """Have the gateway's model call both tools of the suite at once, when it is called next."""
+    calls = [_call("w", "weather", '{"city": "Oslo"}'), _call("d", "distance", '{"city": "Rome"}')]
+    return lambda: gateway.script({"role": "assistant", "content": None, "tool_calls": calls})
+
+
+def _call(call_id: str, name: str, arguments: str) -> dict[str, Any]:
+    return {"id": call_id, "type": "function", "function": {"name": name, "arguments": arguments}}

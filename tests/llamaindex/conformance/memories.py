@@ -12,7 +12,7 @@ from __future__ import annotations
 
 import asyncio
 import copy
-from collections.abc import Awaitable, Callable, Iterator, Sequence
+from collections.abc import Callable, Coroutine, Iterator, Sequence
 from contextlib import contextmanager
 from typing import Any, ClassVar
 
@@ -25,7 +25,7 @@ from llamaindex.conformance.messages import assistant, said, same, tool_turn, tu
 __all__ = ["MemoryTests"]
 
 Ask = Callable[..., Any]
-Converse = Callable[..., Awaitable[None]]
+Converse = Callable[..., Coroutine[Any, Any, None]]
 
 
 class MemoryTests:
