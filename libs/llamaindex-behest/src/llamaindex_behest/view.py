@@ -36,11 +36,8 @@ class ThreadContents:
     def must_be_read(self) -> bool:
         """Whether the gateway has to be asked before the messages can be shown."""
         talk = self._talk
-        recorded = self._view.turns_recorded
-        called_apart = talk.asked is None and not talk.in_use and recorded > talk.accounted
-        # An engine's call that broke off before the engine put anything of its turn: the thread may have it.
-        given_up = talk.asked is not None and not talk.was_put and not talk.turn and recorded > talk.opened_at
-        return talk.base is None or ((called_apart or given_up) and recorded > talk.read_at)
+        called_apart = talk.asked is None and self._view.turns_recorded > max(talk.accounted, talk.read_at)
+        return talk.base is None or called_apart
 
     def was_read(self, messages: Sequence[Message]) -> None:
         """Take in what the gateway holds."""
@@ -48,7 +45,7 @@ class ThreadContents:
         talk.base = [dict(message) for message in messages]
         talk.turn = list(self._view.pending)
         talk.read_at = self._view.turns_recorded
-        if talk.asked is None:
+        if talk.asked is None and not talk.in_use:
             talk.accounted = talk.read_at
 
     def expire(self, question: str | None = None) -> None:
@@ -192,8 +189,9 @@ class ThreadContents:
             self._refuse_rewriting()
         self._view.remove_pending(waiting)
         del self._talk.turn[index - len(self._talk.base or ())]
-        if not self._view.pending:
-            self._talk.end(self._view)
+        self._talk.end(self._view)
+        if self._view.pending:
+            self._talk.ask(self._view.pending[-1], self._view, put=True)
         return everything[index]
 
     def clear(self) -> None:
