@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Callable, Generator
+from collections.abc import Awaitable, Callable, Generator
 from typing import Any
 
 import pytest
@@ -12,6 +12,7 @@ from llama_index.core.base.llms.types import ChatMessage
 from llama_index.core.evaluation import FaithfulnessEvaluator
 from llama_index.core.extractors import SummaryExtractor, TitleExtractor
 from llama_index.core.ingestion import IngestionPipeline
+from llama_index.core.memory import BaseMemory
 from llama_index.core.node_parser import TokenTextSplitter
 from llama_index.core.postprocessor import LLMRerank
 from llama_index.core.prompts import ChatPromptTemplate, PromptTemplate
@@ -24,7 +25,7 @@ from pydantic import BaseModel
 
 from behest_base import Behest, scope
 from behest_base.emulator import Emulator
-from llamaindex_behest import BehestLLM, BehestMemory
+from llamaindex_behest import BehestLLM
 from support.llamaindex import Shelf, said
 
 TEXT = "The museum is closed on Mondays."
@@ -118,10 +119,41 @@ def test_no_turn_no_thread(name: str, behest: Behest, gateway: Emulator) -> None
     assert gateway.threads("alice") == []
 
 
+async def _read(answer: Any) -> str:
+    return "".join([token async for token in (await answer).async_response_gen()])
+
+
+NATIVE: dict[str, Callable[[BehestLLM], Awaitable[Any]]] = {
+    "query engine": lambda llm: RetrieverQueryEngine.from_args(Shelf(TEXT), llm=llm).aquery(QUESTION),
+    "streaming query engine": lambda llm: _read(
+        RetrieverQueryEngine.from_args(Shelf(TEXT), llm=llm, streaming=True, use_async=True).aquery(QUESTION)
+    ),
+    "router by function": lambda llm: _router(llm, _by_function(llm)).aquery(QUESTION),
+    "ingestion": lambda llm: IngestionPipeline(
+        transformations=[TokenTextSplitter(), TitleExtractor(llm=llm), SummaryExtractor(llm=llm)]
+    ).arun(documents=[Document(text=TEXT)] * 2),
+    "structured llm": lambda llm: llm.as_structured_llm(Day).achat([ChatMessage(QUESTION)]),
+    "chat prompt": lambda llm: llm.apredict(ChatPromptTemplate([ChatMessage("Condense: {q}")]), q=QUESTION),
+}
+
+
+@pytest.mark.parametrize("name", NATIVE)
+async def test_no_turn_no_thread_in_tasks(name: str, behest: Behest, gateway: Emulator) -> None:
+    """The same for what awaits and what streams."""
+    with scope("alice", thread_id="trip", session_id="sitting"):
+        await NATIVE[name](BehestLLM(client=behest))
+    assert gateway.chats
+    assert {(call.user_id, call.thread_id) for call in gateway.chats} == {("alice", None)}
+    assert "sitting" not in {call.session_id for call in gateway.chats}
+    assert gateway.threads("alice") == []
+
+
 @pytest.mark.parametrize("name", ["query engine", "chat prompt", "title extractor", "structured llm"])
-def test_nor_beside_a_conversation(name: str, behest: Behest, gateway: Emulator) -> None:
+def test_nor_beside_a_conversation(
+    name: str, make_memory: Callable[..., BaseMemory], behest: Behest, tier: Emulator
+) -> None:
     """The same while a memory of that very thread is in use, between two turns."""
-    llm, memory = BehestLLM(client=behest), BehestMemory(client=behest)
+    llm, memory = BehestLLM(client=behest), make_memory("trip", None)
     with scope("alice", thread_id="trip"):
         for turn in ("My boat is called Petrel.", "What is my boat called?"):
             memory.put(ChatMessage(turn))
@@ -129,7 +161,21 @@ def test_nor_beside_a_conversation(name: str, behest: Behest, gateway: Emulator)
             memory.put(answer.message)
             WORK[name](llm)
         assert "Petrel" in (answer.message.content or "")
-    assert said(gateway.thread("alice", "trip"), "user") == [
+    assert said(tier.thread("alice", "trip"), "user") == [
         ("user", "My boat is called Petrel."),
         ("user", "What is my boat called?"),
     ]
+
+
+@pytest.mark.parametrize("name", ["query engine", "structured llm", "complete", "router by function"])
+def test_nor_in_the_middle_of_a_turn(
+    name: str, make_memory: Callable[..., BaseMemory], behest: Behest, tier: Emulator
+) -> None:
+    """Nor between the question and its answer, though it asks what the user asked."""
+    llm, memory = BehestLLM(client=behest), make_memory("trip", None)
+    with scope("alice", thread_id="trip"):
+        memory.put(ChatMessage(QUESTION))
+        WORK[name](llm)
+        memory.put(llm.chat(memory.get()).message)
+    assert said(tier.thread("alice", "trip"), "user") == [("user", QUESTION)]
+    assert [call.thread_id for call in tier.chats].count("trip") == 1

@@ -16,10 +16,10 @@ from llama_index.core.prompts import ChatPromptTemplate
 from llama_index.core.tools import FunctionTool
 from workflows.errors import WorkflowCancelledByUser
 
-from behest_base import Behest, BehestServerError, BehestStreamError, scope
-from behest_base.emulator import Emulator
+from behest_base import Behest, BehestBadRequestError, BehestServerError, BehestStreamError, scope
+from behest_base.emulator import Emulator, RawResponse
 from llamaindex_behest import BehestLLM, BehestMemory
-from support.llamaindex import WAYS, Ask, Shelf, said
+from support.llamaindex import WAYS, Ask, Shelf, is_valid, said
 
 MakeMemory = Callable[..., BaseMemory]
 
@@ -131,6 +131,86 @@ async def test_the_reader_leaves(
     assert len(prompt) == len(set(prompt))
 
 
+@every_engine
+def test_the_reader_of_a_blocking_stream_leaves(
+    make_engine: Callable[..., Any], make_memory: MakeMemory, llm: BehestLLM, gateway: Emulator
+) -> None:
+    """The framework's thread reads on when its reader is gone, so that the turn becomes whole, and the next one works."""
+    engine = make_engine(llm, make_memory())
+    gateway.script(FACT + " One two three four five six seven.")
+    answer = engine.stream_chat("Tell me about my boat.")
+    stream = answer.response_gen
+    next(stream)
+    stream.close()
+    gateway.wait_for(lambda: len(gateway.thread("alice", "trip")) == 2)
+    assert "Petrel" in engine.chat(QUESTION).response
+    assert said(gateway.thread("alice", "trip"), "user") == [("user", "Tell me about my boat."), ("user", QUESTION)]
+    prompt = said(gateway.chats[-1].effective_prompt, "user")
+    assert len(prompt) == len(set(prompt))
+
+
+def add(a: int, b: int) -> int:
+    """Add two numbers."""
+    return a + b
+
+
+def _adding(call_id: str) -> dict[str, Any]:
+    function = {"name": "add", "arguments": '{"a": 1, "b": 2}'}
+    return {"content": None, "tool_calls": [{"id": call_id, "type": "function", "function": function}]}
+
+
+every_stop = pytest.mark.parametrize("after_tool", [False, True], ids=["at the question", "after the tool"])
+
+
+@pytest.mark.filterwarnings("ignore::DeprecationWarning")
+@every_stop
+async def test_an_agents_model_fails(
+    after_tool: bool,  # noqa: FBT001
+    make_memory: MakeMemory,
+    llm: BehestLLM,
+    tier: Emulator,
+) -> None:
+    """The error is ours, at the question or after a tool's result; the same agent and memory go on."""
+    agent, memory = FunctionAgent(tools=[FunctionTool.from_defaults(add)], llm=llm), make_memory()
+    await agent.run(FACT, memory=memory)
+
+    def fail(_: dict[str, Any]) -> RawResponse:
+        return RawResponse(400, {}, b'{"error": {"message": "No."}}')
+
+    tier.script(*([_adding("sum")] if after_tool else []), fail)
+    with pytest.raises(BehestBadRequestError):
+        await agent.run("What is 1 plus 2?", memory=memory)
+    assert (tier.chats[-1].json["messages"][-1]["role"] == "tool") is after_tool
+    assert "Petrel" in str(await agent.run(QUESTION, memory=memory))
+    users = said(tier.thread("alice", "trip"), "user")
+    assert (users[0], users[-1]) == (("user", FACT), ("user", QUESTION))
+    assert len(users) == len(set(users))
+    assert is_valid(tier.chats[-1].effective_prompt or [])
+
+
+@pytest.mark.filterwarnings("ignore::DeprecationWarning")
+async def test_a_second_clients_agent_goes_on(make_memory: MakeMemory, llm: BehestLLM, tier: Emulator) -> None:
+    """Two processes take turns in one thread, tools included; each remembers what the other one was told."""
+    tools: list[Any] = [FunctionTool.from_defaults(add)]
+    with Behest(tier.api_key, base_url=tier.base_url) as other:
+        theirs = FunctionAgent(tools=tools, llm=BehestLLM(client=other, user_id="alice", thread_id="trip"))
+        their_memory = BehestMemory(client=other, user_id="alice", thread_id="trip")
+        ours, our_memory = FunctionAgent(tools=tools, llm=llm), make_memory()
+        tier.script(_adding("one"), "It is 3.")
+        await theirs.run("What is 1 plus 2?", memory=their_memory)
+        await ours.run(FACT, memory=our_memory)
+        tier.script(_adding("two"), "It is 3 again.")
+        await ours.run("And again?", memory=our_memory)
+        assert "Petrel" in str(await theirs.run(QUESTION, memory=their_memory))
+        assert "Petrel" in str(await ours.run("What do you call my boat?", memory=our_memory))
+    asked = ["What is 1 plus 2?", FACT, "And again?", QUESTION, "What do you call my boat?"]
+    assert said(tier.thread("alice", "trip"), "user") == [("user", text) for text in asked]
+    for call in tier.chats:
+        prompt = said(call.effective_prompt, "user")
+        assert len(prompt) == len(set(prompt))
+        assert is_valid(call.effective_prompt or [])
+
+
 @pytest.mark.filterwarnings("ignore::DeprecationWarning")  # llama-index-core's agents use what is deprecated
 async def test_an_agent_abandoned_before_its_tools_result(
     make_memory: MakeMemory, llm: BehestLLM, tier: Emulator
@@ -161,15 +241,23 @@ async def test_an_agent_abandoned_before_its_tools_result(
     ]
 
 
-@pytest.mark.parametrize("make_engine", [_simple, _context, _condense_plus])
-async def test_two_users_on_one_engine(make_engine: Callable[..., Any], behest: Behest, gateway: Emulator) -> None:
+@pytest.mark.parametrize("ask", WAYS)
+@every_engine
+async def test_two_users_on_one_engine(
+    make_engine: Callable[..., Any], ask: Ask, make_memory: MakeMemory, behest: Behest, gateway: Emulator
+) -> None:
     """One engine and one memory serve two users at once, each in their own thread of the same name."""
-    engine = make_engine(BehestLLM(client=behest), BehestMemory(client=behest))
+    engine = make_engine(BehestLLM(client=behest), make_memory("t", None))
+    blocking = ask in WAYS[::2]
+
+    async def say(text: str) -> None:
+        await ask(engine, text)
 
     async def talk(user: str) -> None:
         with scope(user, thread_id="t"):
             for turn in range(4):
-                await engine.achat(f"I am {user}, fact {turn}.")
+                saying = say(f"I am {user}, fact {turn}.")
+                await (asyncio.to_thread(asyncio.run, saying) if blocking else saying)
 
     await asyncio.gather(talk("alice"), talk("bob"))
     for user, other in (("alice", "bob"), ("bob", "alice")):

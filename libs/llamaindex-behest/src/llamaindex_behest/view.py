@@ -219,7 +219,8 @@ class ThreadContents:
             "A reply that no call in the thread produced",
             " CondenseQuestionChatEngine can't work with a thread: its answers come from a query engine that never sees what "
             "the user typed; use CondensePlusContextChatEngine. Where an answer was refined over several calls, retrieve "
-            "less, or raise context_window=.",
+            "less, or raise context_window=. Where Memory puts its blocks into the user's message, have it put them into the "
+            "system message (InsertMethod.SYSTEM).",
         )
 
     def _refuse(self, what: str, more: str = "") -> NoReturn:
