@@ -126,17 +126,14 @@ every_engine = pytest.mark.parametrize("make_engine", [_simple, _context, _conde
 async def test_requests_per_turn(
     make_engine: Callable[..., Any], ask: Ask, make_memory: MakeMemory, llm: BehestLLM, gateway: Emulator
 ) -> None:
-    """A turn costs its chat call, that which condenses its question if there is one, and at most one read of the thread.
-
-    The first turn of a process can cost two reads: a streaming context engine looks before it puts the question.
-    """
+    """A turn costs its chat call, that which condenses its question if there is one, and at most one read of the thread."""
     engine = make_engine(llm, make_memory())
     for number, message in enumerate(TURNS):
         gateway.clear()
         await ask(engine, message)
         kinds = [request.kind for request in gateway.requests if request.kind != "mint"]
         assert kinds.count("chat") == (2 if make_engine is _condense_plus and number else 1)
-        assert kinds.count("threads") <= (1 if number else 2)
+        assert kinds.count("threads") <= 1
         assert set(kinds) <= {"chat", "threads"}
 
 

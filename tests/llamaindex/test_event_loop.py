@@ -42,6 +42,8 @@ async def main():
     await agent.run("And now?", memory=memory)
     await memory.areset()
     store = BehestChatStore(user_id="alice")
+    assert await store.aget_messages("new") == []
+    assert await store.adelete_message("newer", 0) is None
     await store.async_add_message("s", HELLO[0])
     await store.aset_messages("s", HELLO)
     await store.adelete_last_message("s")

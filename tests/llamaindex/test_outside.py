@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Awaitable, Callable, Generator
+from collections.abc import AsyncIterator, Awaitable, Callable, Generator
 from typing import Any
 
 import pytest
@@ -86,6 +86,8 @@ WORK: dict[str, Work] = {
     "predict": lambda llm: llm.predict(PromptTemplate("{q}"), q=QUESTION),
     "chat prompt": lambda llm: llm.predict(ChatPromptTemplate([ChatMessage("Condense: {q}")]), q=QUESTION),
     "complete": lambda llm: llm.complete(QUESTION),
+    "stream complete": lambda llm: list(llm.stream_complete(QUESTION)),
+    "stream": lambda llm: list(llm.stream(PromptTemplate("{q}"), q=QUESTION)),
 }
 # What llama-index-core does with a text that is not what its selectors and parsers hoped for, and its deprecations.
 pytestmark = pytest.mark.filterwarnings("ignore::DeprecationWarning")
@@ -123,6 +125,10 @@ async def _read(answer: Any) -> str:
     return "".join([token async for token in (await answer).async_response_gen()])
 
 
+async def _all(pieces: Awaitable[AsyncIterator[Any]]) -> list[Any]:
+    return [piece async for piece in await pieces]
+
+
 NATIVE: dict[str, Callable[[BehestLLM], Awaitable[Any]]] = {
     "query engine": lambda llm: RetrieverQueryEngine.from_args(Shelf(TEXT), llm=llm).aquery(QUESTION),
     "streaming query engine": lambda llm: _read(
@@ -134,6 +140,9 @@ NATIVE: dict[str, Callable[[BehestLLM], Awaitable[Any]]] = {
     ).arun(documents=[Document(text=TEXT)] * 2),
     "structured llm": lambda llm: llm.as_structured_llm(Day).achat([ChatMessage(QUESTION)]),
     "chat prompt": lambda llm: llm.apredict(ChatPromptTemplate([ChatMessage("Condense: {q}")]), q=QUESTION),
+    "complete": lambda llm: llm.acomplete(QUESTION),
+    "stream complete": lambda llm: _all(llm.astream_complete(QUESTION)),
+    "stream": lambda llm: _all(llm.astream(PromptTemplate("{q}"), q=QUESTION)),
 }
 
 

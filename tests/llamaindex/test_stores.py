@@ -143,6 +143,8 @@ async def test_what_was_taken_back_does_not_go_out(ask: Ask, store: Store, behes
     await ask(store, "add_message", "trip", HELLO)
     await ask(store, "add_message", "trip", ChatMessage("A slip."))
     assert (await ask(store, "delete_message", "trip", 1)).content == "A slip."
+    llm.chat([ChatMessage("What a tool asks.")])
+    assert gateway.chats[-1].thread_id is None
     llm.chat([HELLO])
     with pytest.raises(BehestConfigError, match="Delete the whole thread"):
         await ask(store, "delete_message", "trip", 0)
@@ -152,7 +154,7 @@ async def test_what_was_taken_back_does_not_go_out(ask: Ask, store: Store, behes
 
 
 async def test_reads_are_few(ask: Ask, store: Store, behest: Behest, gateway: Emulator) -> None:
-    """Adding asks nothing, and of many looks within a turn the first reads, if any: the call tells what it recorded."""
+    """Adding asks nothing; of many looks the first in a turn reads, and the first after it: others may have gone on."""
     llm = BehestLLM(client=behest, user_id="alice", thread_id="trip")
     for turn in range(3):
         gateway.clear()
@@ -164,7 +166,9 @@ async def test_reads_are_few(ask: Ask, store: Store, behest: Behest, gateway: Em
         await ask(store, "add_message", "trip", reply)
         for _ in range(3):
             assert len(await ask(store, "get_messages", "trip")) == 2 * (turn + 1)
-        assert [method for method, _, _ in wire(gateway)] == ["GET", "POST"]
+        methods = [method for method, _, _ in wire(gateway)]
+        assert methods[:2] == ["GET", "POST"]
+        assert methods[2:] in ([], ["GET"])
         (call,) = gateway.chats
         assert [message["content"] for message in call.json["messages"]] == [f"Question {turn}?"]
 

@@ -49,13 +49,23 @@ every_engine = pytest.mark.parametrize("make_engine", [_simple, _context, _conde
 async def test_a_second_client_goes_on(
     make_engine: Callable[..., Any], ask: Ask, make_memory: MakeMemory, llm: BehestLLM, gateway: Emulator
 ) -> None:
-    """What another process began is remembered, and nothing is stored twice."""
+    """Two processes take turns: each sees what the other was told, and nothing is stored twice."""
+    memory = make_memory()
+    engine = make_engine(llm, memory)
     with Behest(gateway.api_key, base_url=gateway.base_url) as other:
-        begun = BehestLLM(client=other, user_id="alice", thread_id="trip")
-        make_engine(begun, BehestMemory(client=other, user_id="alice", thread_id="trip")).chat(FACT)
-    engine = make_engine(llm, make_memory())
-    assert "Petrel" in await ask(engine, QUESTION)
-    assert said(gateway.thread("alice", "trip"), "user") == [("user", FACT), ("user", QUESTION)]
+        theirs = BehestLLM(client=other, user_id="alice", thread_id="trip")
+        their_engine = make_engine(theirs, BehestMemory(client=other, user_id="alice", thread_id="trip"))
+        their_engine.chat(FACT)
+        assert "Petrel" in await ask(engine, QUESTION)
+        their_engine.chat("It is moored in Bergen.")
+        gateway.clear()
+        assert "Bergen" in await ask(engine, "Where is it moored?")
+    if make_engine is _condense_plus:
+        assert "Bergen" in str(gateway.chats[0].json)  # what the question is condensed from
+    thread = gateway.thread("alice", "trip")
+    asked = [FACT, QUESTION, "It is moored in Bergen.", "Where is it moored?"]
+    assert said(thread, "user") == [("user", text) for text in asked]
+    assert [message.content for message in await memory.aget_all()] == [message["content"] for message in thread]
 
 
 @pytest.mark.parametrize("ask", WAYS)

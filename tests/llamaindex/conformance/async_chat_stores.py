@@ -193,7 +193,9 @@ class AsyncChatStoreTests:
 
     # -- replacing ----------------------------------------------------------------------------------------------------
 
-    async def test_setting_what_is_there(self, store: AsyncDBChatStore, converse: Converse) -> None:
+    async def test_setting_what_is_there(
+        self, store: AsyncDBChatStore, reopened: AsyncDBChatStore, converse: Converse
+    ) -> None:
         """Setting the messages that are there changes nothing; a new question at the end is added, once."""
         await converse(store, "a", turn(1))
         await store.set_messages("a", await store.get_messages("a"))
@@ -202,7 +204,8 @@ class AsyncChatStoreTests:
         for _ in range(2):
             await store.set_messages("a", [*turn(1), user("Question 2?")])
         await converse(store, "a", turn(2)[1:])
-        assert said(await store.get_messages("a")) == said([*turn(1), *turn(2)])
+        for seen in (store, reopened):
+            assert said(await seen.get_messages("a")) == said([*turn(1), *turn(2)])
 
     async def test_setting_something_else(self, store: AsyncDBChatStore, converse: Converse) -> None:
         """Other messages replace those that are there, or are refused without a loss."""

@@ -151,13 +151,16 @@ class ChatStoreTests:
 
     # -- adding -------------------------------------------------------------------------------------------------------
 
-    async def test_a_user_message_is_added_at_the_end(self, store: BaseChatStore, ask: Ask, converse: Ask) -> None:
+    async def test_a_user_message_is_added_at_the_end(
+        self, store: BaseChatStore, reopened: BaseChatStore, ask: Ask, converse: Ask
+    ) -> None:
         """It is the last of the messages, once, before its answer and after it."""
         await converse(store, "a", turn(1))
         await ask(store, "add_message", "a", user("Question 2?"))
         assert said(await ask(store, "get_messages", "a")) == said([*turn(1), turn(2)[0]])
         await converse(store, "a", turn(2)[1:])
-        assert said(await ask(store, "get_messages", "a")) == said([*turn(1), *turn(2)])
+        for seen in (store, reopened):
+            assert said(await ask(seen, "get_messages", "a")) == said([*turn(1), *turn(2)])
 
     async def test_the_message_that_is_added_is_left_alone(self, store: BaseChatStore, ask: Ask) -> None:
         """Adding changes nothing of the caller's message."""
@@ -166,7 +169,9 @@ class ChatStoreTests:
         await ask(store, "add_message", "a", message)
         assert message == before
 
-    async def test_a_reply_from_elsewhere(self, store: BaseChatStore, ask: Ask, converse: Ask) -> None:
+    async def test_a_reply_from_elsewhere(
+        self, store: BaseChatStore, reopened: BaseChatStore, ask: Ask, converse: Ask
+    ) -> None:
         """It is added, or refused without a loss: the question still waits for its answer."""
         await converse(store, "a", turn(1))
         await ask(store, "add_message", "a", user("Question 2?"))
@@ -178,7 +183,8 @@ class ChatStoreTests:
             await ask(store, "add_message", "a", assistant("I was never asked."))
         assert said(await ask(store, "get_messages", "a")) == said([*turn(1), user("Question 2?")])
         await converse(store, "a", turn(2)[1:])
-        assert said(await ask(store, "get_messages", "a")) == said([*turn(1), *turn(2)])
+        for seen in (store, reopened):
+            assert said(await ask(seen, "get_messages", "a")) == said([*turn(1), *turn(2)])
 
     async def test_instructions(self, store: BaseChatStore, ask: Ask, converse: Ask) -> None:
         """A system message is added, or refused without a loss."""
@@ -203,14 +209,17 @@ class ChatStoreTests:
         await ask(store, "set_messages", "a", [*turn(1), *turn(2)])
         assert said(await ask(store, "get_messages", "a")) == said([*turn(1), *turn(2)])
 
-    async def test_setting_more_than_is_there(self, store: BaseChatStore, ask: Ask, converse: Ask) -> None:
+    async def test_setting_more_than_is_there(
+        self, store: BaseChatStore, reopened: BaseChatStore, ask: Ask, converse: Ask
+    ) -> None:
         """A new question at the end is added, once however often it is set, and then answered."""
         await converse(store, "a", turn(1))
         for _ in range(2):
             await ask(store, "set_messages", "a", [*turn(1), user("Question 2?")])
             assert said(await ask(store, "get_messages", "a")) == said([*turn(1), user("Question 2?")])
         await converse(store, "a", turn(2)[1:])
-        assert said(await ask(store, "get_messages", "a")) == said([*turn(1), *turn(2)])
+        for seen in (store, reopened):
+            assert said(await ask(seen, "get_messages", "a")) == said([*turn(1), *turn(2)])
 
     async def test_setting_on_nothing(self, store: BaseChatStore, ask: Ask, converse: Ask) -> None:
         """A first question can be set as well as added."""

@@ -91,9 +91,7 @@ class BehestAsyncChatStore(OnThreads, AsyncDBChatStore):
     ) -> None:
         """Add messages, one after the other; see `add_message`."""
         _only_active(status)
-        contents = self._keeper(key).contents
-        for message in messages:
-            contents.put(message)
+        self._keeper(key).contents.put_and_look(messages)
 
     async def set_messages(
         self, key: str, messages: list[ChatMessage], status: MessageStatus = MessageStatus.ACTIVE
