@@ -25,7 +25,7 @@ from pydantic import BaseModel
 
 from behest_base import Behest, scope
 from behest_base.emulator import Emulator
-from llamaindex_behest import BehestLLM
+from llamaindex_behest import BehestLLM, BehestMemory
 from support.llamaindex import Shelf, said
 
 TEXT = "The museum is closed on Mondays."
@@ -188,3 +188,15 @@ def test_nor_in_the_middle_of_a_turn(
         memory.put(llm.chat(memory.get()).message)
     assert said(tier.thread("alice", "trip"), "user") == [("user", QUESTION)]
     assert [call.thread_id for call in tier.chats].count("trip") == 1
+
+
+def test_only_the_question_that_a_read_names(behest: Behest, gateway: Emulator) -> None:
+    """Once `get(input=…)` said what the user asks, a call with another list is made outside; the next turn has its own."""
+    llm, memory = BehestLLM(client=behest, user_id="alice"), BehestMemory("trip", client=behest, user_id="alice")
+    with scope(thread_id="trip"):
+        for question in (QUESTION, "And on Sundays?"):
+            memory.get(input=question)
+            llm.chat([ChatMessage("What a tool asks.")])
+            llm.chat([*memory.get(input=question), ChatMessage(question)])
+    assert [call.thread_id for call in gateway.chats] == [None, "trip"] * 2
+    assert said(gateway.thread("alice", "trip"), "user") == [("user", QUESTION), ("user", "And on Sundays?")]

@@ -181,6 +181,34 @@ async def test_a_call_beside_the_store_is_seen(ask: Ask, store: Store, behest: B
     assert said(gateway.thread("alice", "trip"), "user") == [("user", "Hello.")]
 
 
+async def test_a_late_put_after_a_look(ask: Ask, store: Store, behest: Behest, gateway: Emulator) -> None:
+    """A turn that is put after its call is recognised, also where someone looked in between; it is not sent again."""
+    llm = BehestLLM(client=behest, user_id="alice", thread_id="trip")
+    assert await ask(store, "get_messages", "trip") == []
+    reply = llm.chat([HELLO]).message
+    assert len(await ask(store, "get_messages", "trip")) == 2
+    await ask(store, "add_message", "trip", HELLO)
+    await ask(store, "add_message", "trip", reply)
+    assert len(await ask(store, "get_messages", "trip")) == 2
+    llm.chat([MORE])
+    assert said(gateway.thread("alice", "trip"), "user") == [("user", "Hello."), ("user", "And now?")]
+
+
+async def test_others_are_seen_after_messages_were_shown(
+    make_memory: Callable[..., BaseMemory], llm: BehestLLM, gateway: Emulator
+) -> None:
+    """A page that shows the messages between two turns doesn't hide what another process adds before the second."""
+    memory = make_memory()
+    memory.put(HELLO)
+    memory.put(llm.chat(memory.get()).message)
+    assert len(memory.get_all()) == 2
+    with Behest(gateway.api_key, base_url=gateway.base_url) as other:
+        begin(other, "alice", "trip", "From elsewhere.")
+    memory.put(MORE)
+    users = [message.content for message in memory.get() if message.role is MessageRole.USER]
+    assert users == ["Hello.", "From elsewhere.", "And now?"]
+
+
 async def test_marks_say_where_a_message_lives(ask: Ask, store: Store, behest: Behest) -> None:
     """What the thread holds is marked with it; what waits is not."""
     begin(behest, "alice", "trip")
