@@ -39,9 +39,15 @@ class ThreadContents:
         if talk.base is None or talk.look_is_of_put:
             return talk.base is None
         if talk.asked is not None:
-            return talk.is_stale
+            return talk.is_stale or self._was_given_up
         # The first look after a turn: another process may have gone on. Or this client's model was called past the memory.
         return not talk.in_use or self._view.turns_recorded > max(talk.accounted, talk.read_at)
+
+    @property
+    def _was_given_up(self) -> bool:
+        """Whether an engine's call broke off before the engine put anything of its turn: the thread may have it."""
+        talk, recorded = self._talk, self._view.turns_recorded
+        return not talk.was_put and not talk.turn and recorded > max(talk.opened_at, talk.read_at)
 
     def was_read(self, messages: Sequence[Message]) -> None:
         """Take in what the gateway holds."""
