@@ -251,3 +251,13 @@ def _free_port() -> int:
     with socket.socket() as free:
         free.bind(("127.0.0.1", 0))
         return int(free.getsockname()[1])
+
+
+def test_answers_are_not_held_back() -> None:
+    """Nagle's algorithm is off on the server's connections: with it on, each answer would take 40 ms."""
+    with Emulator() as running, httpx.Client(base_url=running.base_url) as http:
+        http.get("/v1/models")
+        assert running._server is not None
+        (connection,) = running._server.server_state.connections
+        peer = connection.transport.get_extra_info("socket")
+        assert peer.getsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY)
