@@ -8,7 +8,7 @@ The job: two users, two turns each in a thread. An OpenAI client has one key; he
 after minutes. So the halves named `before` mint by hand, make a client per user, and would have to begin again when the token
 ends. The halves named `after` name the user. What each half asked of the gateway is shown beside its answers.
 
-It runs on the emulator, or with BEHEST_KEY and BEHEST_BASE_URL set on a real gateway, which can't be looked into.
+It runs on the emulator, or with BEHEST_KEY and BEHEST_BASE_URL (or BEHEST_SLUG) set on a real gateway, which can't be looked into.
 """
 
 from __future__ import annotations
@@ -22,6 +22,7 @@ from typing import NamedTuple
 
 import behest as vendor
 import httpx
+from langchain_core.runnables import RunnableConfig
 from langchain_openai import ChatOpenAI
 from langchain_openrouter import ChatOpenRouter
 from llama_index.core.llms import ChatMessage
@@ -105,9 +106,9 @@ def chat_openrouter_before(project: Project, user: str, thread: str) -> str:
 def chat_openrouter_after(project: Project, user: str, thread: str) -> str:
     """Use one ChatBehest for all users, who are named by the configuration of the call."""
     model = ChatBehest(client=project.behest)
-    config = {"configurable": {"behest_user_id": user, "behest_thread_id": thread}}
-    model.invoke(told(USERS[user]), config)  # type: ignore[arg-type] # a plain dict
-    return model.invoke(ASKED, config).text  # type: ignore[arg-type] # a plain dict
+    config: RunnableConfig = {"configurable": {"behest_user_id": user, "behest_thread_id": thread}}
+    model.invoke(told(USERS[user]), config)
+    return model.invoke(ASKED, config).text
 
 
 # -- OpenAILike ------------------------------------------------------------------------------------------------------------
@@ -185,7 +186,8 @@ def compare(project: Project, name: str, halves: tuple[Half, Half]) -> None:
 def gateway() -> Generator[tuple[str, str, Emulator | None]]:
     """Give address and key: of the real gateway with BEHEST_KEY in the environment, else of an emulator."""
     if os.environ.get("BEHEST_KEY"):
-        yield os.environ["BEHEST_BASE_URL"], os.environ["BEHEST_KEY"], None
+        with Behest() as behest:
+            yield behest.base_url, os.environ["BEHEST_KEY"].strip(), None
         return
     # The vendor's SDK knows no test keys.
     with Emulator(api_key=f"behest_sk_live_{secrets.token_hex(16)}") as emulator:
@@ -204,5 +206,5 @@ def main() -> None:
 if __name__ == "__main__":
     try:
         main()
-    except (BehestError, KeyError) as error:
+    except (BehestError, httpx.HTTPError) as error:
         sys.exit(f"{type(error).__name__}: {error}")

@@ -18,7 +18,7 @@ import contextlib
 import os
 import sys
 from collections.abc import Generator
-from concurrent.futures import ThreadPoolExecutor
+from concurrent.futures import FIRST_COMPLETED, ThreadPoolExecutor, wait
 from pathlib import Path
 from typing import Any
 
@@ -53,6 +53,7 @@ def call_for_many(behest: Behest, keys: KeyRing, new: SigningKey) -> None:
     users = [f"user-{number}" for number in range(40)]
     with ThreadPoolExecutor(8) as pool:
         first = [pool.submit(behest.complete, HELLO, scope=Scope(user)) for user in users[:20]]
+        wait(first, return_when=FIRST_COMPLETED)
         keys.rotate(new)
         second = [pool.submit(behest.complete, HELLO, scope=Scope(user)) for user in users]
         answered = len([call.result() for call in first + second])

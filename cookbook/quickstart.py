@@ -1,5 +1,6 @@
 """The main job in a minute: two frameworks, two users, one gateway.
 
+    pip install "langchain-behest[emulator]" llamaindex-behest
     python cookbook/quickstart.py [FILE] ["question"]
 
 1. `ChatBehest` in a LangChain chain answers a question from a text, for the user alice.
@@ -13,6 +14,7 @@ Without BEHEST_KEY in the environment it runs on the emulator, in this process; 
 
 from __future__ import annotations
 
+import argparse
 import contextlib
 import os
 import sys
@@ -36,11 +38,14 @@ THREAD = "quickstart"
 
 def main() -> None:
     """Run the four parts on the file and the question that were given."""
-    file, question = (*sys.argv[1:3], *(str(README), QUESTION)[len(sys.argv[1:3]) :])
-    text = Path(file).read_text(encoding="utf-8")
+    parser = argparse.ArgumentParser(description="Ask about a text in both frameworks, and talk in a thread.")
+    parser.add_argument("file", nargs="?", type=Path, default=README)
+    parser.add_argument("question", nargs="?", default=QUESTION)
+    given = parser.parse_args()
+    text = given.file.read_text(encoding="utf-8")
     with gateway() as behest:
-        answer_in_langchain(behest, text, question)
-        answer_in_llamaindex(behest, text, question)
+        answer_in_langchain(behest, text, given.question)
+        answer_in_llamaindex(behest, text, given.question)
         talk_in_a_thread(behest)
         show_what_happened(behest)
 
@@ -118,5 +123,5 @@ def show_what_happened(behest: Behest) -> None:
 if __name__ == "__main__":
     try:
         main()
-    except (BehestError, OSError) as error:
+    except (BehestError, OSError, UnicodeDecodeError) as error:
         sys.exit(f"{type(error).__name__}: {error}")

@@ -96,6 +96,7 @@ def show_usage(behest: Behest, used: UsageByUser, plot: Path) -> None:
     read, written = zip(*used.tokens.values(), strict=True)
     axes.bar(list(used.tokens), read, label="tokens in")
     axes.bar(list(used.tokens), written, bottom=read, label="tokens out")
+    axes.set_ylabel("tokens")
     axes.legend()
     figure.savefig(plot, dpi=120)
     print(f"The plot is in {plot}.")
@@ -133,5 +134,5 @@ def main() -> None:
 if __name__ == "__main__":
     try:
         main()
-    except BehestError as error:
+    except (BehestError, OSError) as error:
         sys.exit(f"{type(error).__name__}: {error}")

@@ -16,8 +16,8 @@ from __future__ import annotations
 
 import argparse
 import contextlib
-import importlib
 import os
+import pkgutil
 import sys
 from collections.abc import Generator
 from pathlib import Path
@@ -85,9 +85,10 @@ def read_passages(folder: Path) -> list[Document]:
     texts = [
         Document(path.read_text(encoding="utf-8"), metadata={"source": path.name})
         for path in sorted(folder.glob("*.md"))
+        if path.stat().st_size
     ]
     if not texts:
-        sys.exit(f"There is no .md file in {folder}.")
+        sys.exit(f"There is no .md file with text in {folder}.")
     return RecursiveCharacterTextSplitter(chunk_size=500, chunk_overlap=50).split_documents(texts)
 
 
@@ -95,8 +96,7 @@ def make_retriever(passages: list[Document], embedding: str | None) -> BaseRetri
     """Return a retriever by words, or by an embedding model named `module:name`."""
     if embedding is None:
         return WordRetriever.of(passages)
-    module, _, name = embedding.partition(":")
-    return InMemoryVectorStore.from_documents(passages, getattr(importlib.import_module(module), name)()).as_retriever(
+    return InMemoryVectorStore.from_documents(passages, pkgutil.resolve_name(embedding)()).as_retriever(
         search_kwargs={"k": 3}
     )
 
@@ -162,5 +162,5 @@ def main() -> None:
 if __name__ == "__main__":
     try:
         main()
-    except BehestError as error:
+    except (BehestError, ImportError) as error:
         sys.exit(f"{type(error).__name__}: {error}")

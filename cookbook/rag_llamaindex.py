@@ -17,8 +17,8 @@ from __future__ import annotations
 
 import argparse
 import contextlib
-import importlib
 import os
+import pkgutil
 import sys
 from collections.abc import Generator, Sequence
 from pathlib import Path
@@ -49,9 +49,10 @@ def read_passages(folder: Path) -> Sequence[BaseNode]:
     texts = [
         Document(text=path.read_text(encoding="utf-8"), metadata={"source": path.name})
         for path in sorted(folder.glob("*.md"))
+        if path.stat().st_size
     ]
     if not texts:
-        sys.exit(f"There is no .md file in {folder}.")
+        sys.exit(f"There is no .md file with text in {folder}.")
     return TokenTextSplitter(chunk_size=160, chunk_overlap=20, separator="\n\n").get_nodes_from_documents(texts)
 
 
@@ -60,8 +61,7 @@ def make_retriever(passages: Sequence[BaseNode], embedding: str | None) -> BaseR
     if embedding is None:
         words: BaseRetriever = BM25Retriever(nodes=list(passages), similarity_top_k=3)
         return words
-    module, _, name = embedding.partition(":")
-    index = VectorStoreIndex(passages, embed_model=getattr(importlib.import_module(module), name)())
+    index = VectorStoreIndex(passages, embed_model=pkgutil.resolve_name(embedding)())
     return index.as_retriever(similarity_top_k=3)
 
 
@@ -114,5 +114,5 @@ def main() -> None:
 if __name__ == "__main__":
     try:
         main()
-    except BehestError as error:
+    except (BehestError, ImportError) as error:
         sys.exit(f"{type(error).__name__}: {error}")

@@ -9,8 +9,11 @@ was signed, never from the request's body or query, where anyone can write anyth
     with scope(from_supabase(bearer_token, project_url=…)):
         model.invoke(…)
 
-Raises `jwt.PyJWTError`, which a web application answers with 401. Tiers are read from where only you can write: each function says
-where that is. Run alone, it plays a provider with a key of its own, and signs two users in.
+Raises `jwt.PyJWTError`, which a web application answers with 401, or `jwt.PyJWKClientConnectionError` among them, where the
+provider's keys can't be fetched: 503. Fetching them blocks, so an async application calls these with `asyncio.to_thread`.
+
+Tiers are read from where only you can write: each function says where that is. Run alone, it plays a provider with a key of its
+own, and signs two users in.
 """
 
 from __future__ import annotations
@@ -19,6 +22,7 @@ import contextlib
 import functools
 import json
 import os
+import sys
 import threading
 import time
 from collections.abc import Collection, Generator
@@ -26,9 +30,9 @@ from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from typing import Any
 
 import jwt
-from cryptography.hazmat.primitives.asymmetric import rsa
+from cryptography.hazmat.primitives.asymmetric import ec, rsa
 
-from behest_base import Behest, Scope, scope
+from behest_base import Behest, BehestError, Scope, scope
 from behest_base.emulator import Emulator
 from langchain_behest import ChatBehest
 
@@ -37,7 +41,7 @@ LEEWAY_SECONDS = 30
 
 
 def from_supabase(token: str, *, project_url: str) -> Scope:
-    """Read a Supabase access token; the project has to sign with an asymmetric key.
+    """Read a Supabase access token. The project has to sign with a JWT signing key; the legacy secret (HS256) has no public half.
 
     The tier is `app_metadata.tier`, which only the service role can write (`user_metadata` is the user's own to edit).
     """
@@ -47,13 +51,18 @@ def from_supabase(token: str, *, project_url: str) -> Scope:
 
 
 def from_clerk(token: str, *, issuer: str, authorized_parties: Collection[str]) -> Scope:
-    """Read a Clerk session token. It has no audience; `azp` names the origin that it was made for, which has to be yours.
+    """Read a Clerk session token; the issuer is your Frontend API URL.
+
+    It has no audience; `azp` names the origin that it was made for, which has to be yours. A native app's has no `azp`: add None
+    to the authorized parties if you have one. A user who has still to choose an organization is pending, and not yet signed in.
 
     The tier is the claim `tier`; add it to the session token as `{"tier": "{{user.public_metadata.tier}}"}`.
     """
     claims = _verified(token, f"{issuer}/.well-known/jwks.json", issuer, None, ("RS256",))
     if claims.get("azp") not in authorized_parties:
         raise jwt.InvalidTokenError("The token was made for another origin.")
+    if claims.get("sts") == "pending":
+        raise jwt.InvalidTokenError("The user is not signed in yet.")
     return Scope(claims["sub"], tier=claims.get("tier") or None)
 
 
@@ -83,6 +92,8 @@ def from_firebase(token: str, *, project_id: str, jwks_url: str = FIREBASE_KEYS)
     The tier is the custom claim `tier`, which the Admin SDK sets.
     """
     claims = _verified(token, jwks_url, f"https://securetoken.google.com/{project_id}", project_id, ("RS256",))
+    if claims.get("auth_time", 0) > time.time() + LEEWAY_SECONDS:
+        raise jwt.InvalidTokenError("The user has not signed in yet.")
     return Scope(claims["sub"], tier=claims.get("tier"))
 
 
@@ -112,19 +123,26 @@ def _keys(jwks_url: str) -> jwt.PyJWKClient:
 # -- below: a provider to try it with --------------------------------------------------------------------------------------
 
 
+Key = rsa.RSAPrivateKey | ec.EllipticCurvePrivateKey
+
+
+def published(key: Key, kid: str) -> dict[str, Any]:
+    """Return the public half of a key, as a JWKS has it."""
+    if isinstance(key, rsa.RSAPrivateKey):
+        return {**jwt.algorithms.RSAAlgorithm.to_jwk(key.public_key(), as_dict=True), "kid": kid, "alg": "RS256"}
+    return {**jwt.algorithms.ECAlgorithm.to_jwk(key.public_key(), as_dict=True), "kid": kid, "alg": "ES256"}
+
+
 @contextlib.contextmanager
-def provider(*keys: rsa.RSAPrivateKey) -> Generator[str]:
+def provider(*keys: Key) -> Generator[str]:
     """Publish the public halves of keys named key-0, key-1 … at every address of a server on this machine."""
-    published = []
-    for number, key in enumerate(keys):
-        public = jwt.algorithms.RSAAlgorithm.to_jwk(key.public_key(), as_dict=True)
-        published.append({**public, "kid": f"key-{number}", "use": "sig", "alg": "RS256"})
+    jwks = {"keys": [published(key, f"key-{number}") for number, key in enumerate(keys)]}
 
     class Handler(BaseHTTPRequestHandler):
         def do_GET(self) -> None:
             self.send_response(200)
             self.end_headers()
-            self.wfile.write(json.dumps({"keys": published}).encode())
+            self.wfile.write(json.dumps(jwks).encode())
 
         def log_message(self, format: str, *args: Any) -> None:  # noqa: A002 - the base's name
             """Say nothing."""
@@ -135,10 +153,10 @@ def provider(*keys: rsa.RSAPrivateKey) -> Generator[str]:
         server.shutdown()
 
 
-def sign(key: rsa.RSAPrivateKey, kid: str = "key-0", **claims: Any) -> str:
+def sign(key: Key, kid: str = "key-0", **claims: Any) -> str:
     """Sign a token that holds for ten minutes, unless the claims say otherwise."""
-    now = int(time.time())
-    return jwt.encode({"iat": now, "exp": now + 600, **claims}, key, algorithm="RS256", headers={"kid": kid})
+    now, algorithm = int(time.time()), "RS256" if isinstance(key, rsa.RSAPrivateKey) else "ES256"
+    return jwt.encode({"iat": now, "exp": now + 600, **claims}, key, algorithm, headers={"kid": kid})
 
 
 @contextlib.contextmanager
@@ -155,7 +173,7 @@ def gateway() -> Generator[Behest]:
 
 def main() -> None:
     """Sign two users in as Supabase would, and somebody who made a token up."""
-    key, stranger = (rsa.generate_private_key(public_exponent=65537, key_size=2048) for _ in range(2))
+    key, stranger = (ec.generate_private_key(ec.SECP256R1()) for _ in range(2))
     with provider(key) as project_url, gateway() as behest:
         model = ChatBehest(client=behest)
         for user, tier in (("alice", "pro"), ("bob", None)):
@@ -175,4 +193,7 @@ def main() -> None:
 
 
 if __name__ == "__main__":
-    main()
+    try:
+        main()
+    except BehestError as error:
+        sys.exit(f"{type(error).__name__}: {error}")

@@ -20,21 +20,27 @@ _NEEDS_OPENAI = re.compile(
 
 
 def pytest_addoption(parser: pytest.Parser) -> None:
-    """Add the leg of the tests in which no OpenAI SDK is installed."""
-    parser.addoption("--without-openai", action="store_true", help="refuse imports of openai, and leave out its tests")
+    """Add the two legs of `make test`: the adapters need no OpenAI SDK, the tests beside it and its peers do."""
+    parser.addoption(
+        "--openai",
+        choices=["refused", "needed"],
+        help="run only the tests that need no OpenAI SDK, or only those that do",
+    )
 
 
 def pytest_configure(config: pytest.Config) -> None:
     """Refuse imports of the OpenAI SDK where that is what is tested."""
-    if config.getoption("--without-openai"):
+    if config.getoption("--openai") == "refused":
         sys.modules["openai"] = None  # type: ignore[assignment] # how an import is made to fail
 
 
 def pytest_ignore_collect(collection_path: Path, config: pytest.Config) -> bool | None:
-    """Leave out the files that import the SDK or a peer that stands on it."""
-    if not config.getoption("--without-openai") or collection_path.suffix != ".py":
+    """Leave out the files of the other leg: those that import the SDK or a peer that stands on it, or those that don't."""
+    leg = config.getoption("--openai")
+    if leg is None or not collection_path.name.startswith("test_"):
         return None
-    return bool(_NEEDS_OPENAI.search(collection_path.read_text(encoding="utf-8"))) or None
+    needs_openai = bool(_NEEDS_OPENAI.search(collection_path.read_text(encoding="utf-8")))
+    return needs_openai is (leg == "refused") or None
 
 
 @pytest.fixture(autouse=True)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import contextlib
 import json
 import os
@@ -10,23 +11,28 @@ from collections.abc import AsyncGenerator, AsyncIterator
 from pathlib import Path
 from typing import Annotated, Any
 
-from fastapi import APIRouter, Depends, FastAPI, Header, HTTPException, Request
+from fastapi import APIRouter, Depends, FastAPI, HTTPException, Request
+from fastapi import Path as PathParameter
 from fastapi.responses import FileResponse, JSONResponse, Response, StreamingResponse
+from fastapi.security import HTTPAuthorizationCredentials, HTTPBearer
 from fastapi.staticfiles import StaticFiles
 from langchain_core.messages import BaseMessageChunk
 from pydantic import BaseModel, Field
 from starlette.middleware.sessions import SessionMiddleware
 
-from behest_base import Behest, BehestError, BehestNotFoundError, BehestVerifier, scope
+from behest_base import Behest, BehestAuthError, BehestError, BehestNotFoundError, BehestVerifier, scope
 from langchain_behest import ChatBehest
 
 STATIC = Path(__file__).parent / "static"
 SYSTEM = "You are a friendly assistant. Answer briefly."
 # A short wait is waited out by the client; a longer one is the browser's to count down.
 MAX_RETRY_AFTER_SECONDS = 2.0
-# Whose fault it is that a front end's token is none; the rest of our errors are not the browser's.
-TOKEN_CODES = ("token_expired", "invalid_token", "wrong_project")
-TOLD_STATUSES = (401, 402, 404, 429, 451)
+# What a user can do something about. Any other failure of the gateway is ours: 502, also where it refuses our key with 401.
+TOLD_STATUSES = (402, 404, 429, 451)
+# The page loads nothing from elsewhere, and stands in no other page's frame.
+PAGE_HEADERS = {"Content-Security-Policy": "default-src 'self'; frame-ancestors 'none'"}
+# Nothing between us and the browser keeps an answer, or holds it back until it is whole.
+STREAM_HEADERS = {"Cache-Control": "no-store", "X-Accel-Buffering": "no"}
 
 
 class SignIn(BaseModel):
@@ -41,6 +47,9 @@ class Said(BaseModel):
     text: str = Field(min_length=1, max_length=4_000)
 
 
+Bearer = Annotated[HTTPAuthorizationCredentials, Depends(HTTPBearer())]
+
+
 async def signed_in(request: Request) -> AsyncGenerator[None]:
     """Make every call of a request the signed-in user's. The name comes from our own signed cookie, never from the body."""
     user = request.session.get("user")
@@ -50,11 +59,14 @@ async def signed_in(request: Request) -> AsyncGenerator[None]:
         yield
 
 
-async def front_end(request: Request, authorization: Annotated[str, Header()]) -> AsyncGenerator[None]:
+async def front_end(request: Request, bearer: Bearer) -> AsyncGenerator[None]:
     """Make every call of a request that of the user whose Behest token a front end sends, with that very token."""
     verifier: BehestVerifier = request.app.state.verifier
-    with scope(await verifier.ascope(authorization.removeprefix("Bearer "))):
-        yield
+    try:
+        with scope(await verifier.ascope(bearer.credentials)):
+            yield
+    except BehestAuthError as error:  # it is not valid, or the gateway takes it no longer
+        raise HTTPException(error.status or 401, error.message) from error
 
 
 async def client_of(request: Request) -> Behest:
@@ -71,6 +83,7 @@ async def model_of(request: Request) -> ChatBehest:
 
 Client = Annotated[Behest, Depends(client_of)]
 Model = Annotated[ChatBehest, Depends(model_of)]
+ThreadId = Annotated[str, PathParameter(pattern=r"^[!-~]{1,255}$")]
 
 open_to_all = APIRouter()
 for_users = APIRouter(prefix="/api", dependencies=[Depends(signed_in)])
@@ -80,7 +93,7 @@ for_front_ends = APIRouter(prefix="/api", dependencies=[Depends(front_end)])
 @open_to_all.get("/")
 async def page() -> FileResponse:
     """Give the page."""
-    return FileResponse(STATIC / "index.html")
+    return FileResponse(STATIC / "index.html", headers=PAGE_HEADERS)
 
 
 @open_to_all.post("/api/sign-in")
@@ -109,31 +122,34 @@ async def list_threads(behest: Client) -> list[dict[str, str]]:
 
 
 @for_users.get("/threads/{thread_id}")
-async def read_thread(thread_id: str, behest: Client) -> list[dict[str, str]]:
+async def read_thread(thread_id: ThreadId, behest: Client) -> list[dict[str, str]]:
     """Read a thread of the user's."""
     messages = await behest.threads.amessages(thread_id)
     return [{"role": message.role, "text": message.text} for message in messages if message.text]
 
 
 @for_users.delete("/threads/{thread_id}", status_code=204)
-async def delete_thread(thread_id: str, behest: Client) -> None:
+async def delete_thread(thread_id: ThreadId, behest: Client) -> None:
     """Delete a thread of the user's."""
     with contextlib.suppress(BehestNotFoundError):
         await behest.threads.adelete(thread_id)
 
 
 @for_users.post("/threads/{thread_id}/messages")
-async def say(thread_id: str, said: Said, model: Model) -> Response:
+async def say(thread_id: ThreadId, said: Said, model: Model, request: Request) -> Response:
     """Answer in a thread, as server-sent events."""
     pieces = model.astream([("system", SYSTEM), ("human", said.text)], thread_id=thread_id)
     # The first piece is waited for here, where a refusal can still become the status of our answer.
-    first = await anext(pieces)
-    return StreamingResponse(events(first, pieces), media_type="text/event-stream")
+    first = await first_of(pieces, request)
+    if first is None:
+        return Response(status_code=204)  # nobody reads this
+    return StreamingResponse(events(first, pieces), media_type="text/event-stream", headers=STREAM_HEADERS)
 
 
 @for_users.post("/behest-token")
-async def behest_token(behest: Client) -> dict[str, str | int]:
+async def behest_token(behest: Client, response: Response) -> dict[str, str | int]:
     """Answer a front end that calls the gateway itself: a token of its user, for ten minutes."""
+    response.headers["Cache-Control"] = "no-store"
     return (await behest.amint(ttl=600)).for_browser()
 
 
@@ -141,6 +157,24 @@ async def behest_token(behest: Client) -> dict[str, str | int]:
 async def ask(said: Said, model: Model) -> dict[str, str]:
     """Answer a front end that has a token of the gateway."""
     return {"text": (await model.ainvoke(said.text)).text}
+
+
+async def first_of(pieces: AsyncIterator[BaseMessageChunk], request: Request) -> BaseMessageChunk | None:
+    """Wait for the first piece of an answer, but no longer than the browser does: None if it went away before."""
+    first = asyncio.ensure_future(anext(pieces))
+    gone = asyncio.ensure_future(disconnected(request))
+    try:
+        await asyncio.wait({first, gone}, return_when=asyncio.FIRST_COMPLETED)
+        return first.result() if first.done() else None
+    finally:
+        gone.cancel()
+        first.cancel()  # which closes the gateway's stream
+
+
+async def disconnected(request: Request) -> None:
+    """Wait until the browser goes away."""
+    while (await request.receive())["type"] != "http.disconnect":
+        pass
 
 
 async def events(first: BaseMessageChunk, rest: AsyncIterator[BaseMessageChunk]) -> AsyncGenerator[str]:
@@ -182,7 +216,7 @@ async def say_what_to_do(_: Request, error: Exception) -> Response:
         raise error
     told = described(error)
     headers = {"Retry-After": f"{told['retry_after']:.0f}"} if "retry_after" in told else {}
-    status = 401 if error.code in TOKEN_CODES else error.status if error.status in TOLD_STATUSES else 502
+    status = error.status if error.status in TOLD_STATUSES else 502
     return JSONResponse(told, status, headers)
 
 
@@ -190,7 +224,7 @@ def create_app(behest: Behest | None = None, session_secret: str | None = None) 
     """Make the app.
 
     Args:
-        behest: The client; else one from the environment, which is closed with the app.
+        behest: The client, which is closed with the app; else one from the environment.
         session_secret: What the session cookie is signed with; else SESSION_SECRET, else one that ends with the process.
     """
     client = behest or Behest(max_retry_after=MAX_RETRY_AFTER_SECONDS)

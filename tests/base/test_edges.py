@@ -251,6 +251,20 @@ def test_views_with_pending_messages_are_kept() -> None:
     assert len(waiting.pending) == 1
 
 
+def test_views_keep_no_images() -> None:
+    """What a turn sent is remembered by its texts."""
+    view = Views().of("alice", "t")
+    sent = {
+        "role": "user",
+        "content": [{"type": "text", "text": "Look."}, {"type": "image_url", "image_url": {"url": "data:"}}],
+    }
+    view.begin([sent])
+    assert [one["content"] for one in view.recorded] == ["Look."]
+    view.finish([sent], {"role": "assistant", "content": "I see."})
+    assert [one["content"] for one in view.recorded] == ["Look.", "I see."]
+    assert len(sent["content"]) == 2
+
+
 def test_messages_of_a_thread_as_openai_messages() -> None:
     """Only what a model takes; unknown fields stay with the message."""
     message = ThreadMessage.model_validate(

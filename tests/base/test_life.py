@@ -143,6 +143,15 @@ def test_shared_clients() -> None:
     assert Behest.shared() is not first
 
 
+def test_shared_clients_are_closed_with_the_process(environment: Emulator) -> None:
+    """A program that makes models and no client ends without a warning of an open connection."""
+    code = "from behest_base import Behest, Scope; Behest.shared().threads.list(user_id='alice')"
+    command = [sys.executable, "-W", "always::ResourceWarning", "-c", code]
+    done = subprocess.run(command, check=True, capture_output=True, text=True, env={**os.environ, **environment.env})
+    assert done.stderr == ""
+    assert [request.kind for request in environment.requests] == ["mint", "threads"]
+
+
 @pytest.mark.usefixtures("environment")
 def test_shared_clients_are_bounded() -> None:
     """A program that makes up a configuration per request doesn't grow without end."""

@@ -19,6 +19,7 @@ from behest_base import (
     scope,
 )
 from behest_base.emulator import Emulator, RawSSE
+from behest_base.turns import CANCELLED
 
 IN_THREAD = Scope("alice", thread_id="t")
 Message = dict[str, Any]
@@ -201,6 +202,17 @@ async def test_a_thread_that_ends_in_an_open_call_is_mended(
         await other.aclose()
     roles = [one["role"] for one in gateway.thread("alice", "t")]
     assert roles == ["user", "assistant", "tool", "user", "assistant"]
+    assert [chat.status for chat in gateway.chats] == [200, 400, 200]
+
+
+def test_a_thread_whose_calls_get_some_of_their_results_is_mended(gateway: Emulator, behest: Behest) -> None:
+    """Of several open calls those are closed whose results the call doesn't bring."""
+    gateway.store_tool_calls = True
+    gateway.script({**calling("c1"), "tool_calls": [*calling("c1")["tool_calls"], *calling("c2")["tool_calls"]]}, "b")
+    say(behest, user("a"))
+    say(behest, {"role": "tool", "tool_call_id": "c2", "content": "42"})
+    results = [(one["tool_call_id"], one["content"]) for one in gateway.thread("alice", "t") if one["role"] == "tool"]
+    assert results == [("c1", CANCELLED), ("c2", "42")]
     assert [chat.status for chat in gateway.chats] == [200, 400, 200]
 
 

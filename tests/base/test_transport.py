@@ -21,8 +21,6 @@ from behest_base import (
     Behest,
     BehestBadRequestError,
     BehestConnectionError,
-    BehestError,
-    BehestStreamError,
     Clock,
     Scope,
     transport,
@@ -188,32 +186,6 @@ def test_no_cookie_of_one_user_reaches_another(gateway: Emulator, behest: Behest
     behest.complete(HELLO, scope=Scope("bob"))
     asyncio.run(behest.acomplete(HELLO, scope=Scope("carol")))
     assert not any("cookie" in request.headers for request in gateway.requests)
-
-
-@pytest.mark.parametrize(
-    ("path", "status", "call", "error"),
-    [
-        ("mint", 200, mint_in_a_thread, BehestConnectionError),
-        ("mint", 200, mint_in_a_task, BehestConnectionError),
-        ("chat", 200, complete_in_a_thread, BehestConnectionError),
-        ("chat", 200, complete_in_a_task, BehestConnectionError),
-        ("chat", 503, complete_in_a_thread, BehestConnectionError),
-        ("chat", 503, complete_in_a_task, BehestConnectionError),
-        ("chat", 200, lambda behest: list(behest.stream(HELLO, scope=ALICE)), BehestStreamError),
-        ("chat", 200, stream_in_a_task, BehestStreamError),
-    ],
-)
-def test_an_answer_that_cannot_be_decoded(
-    gateway: Emulator, path: Any, status: int, call: Callable[[Behest], object], error: type[BehestError]
-) -> None:
-    """A body that isn't compressed as its header says is our error."""
-    headers = {"Content-Encoding": "gzip", "Content-Type": "text/event-stream"}
-    gateway.fail_next(status=status, path=path, headers=headers, body="no gzip")
-    with (
-        Behest(gateway.api_key, base_url=gateway.base_url, max_retries=0) as behest,
-        pytest.raises(error, match="DecodingError"),
-    ):
-        call(behest)
 
 
 def test_a_client_that_was_dropped_leaves_nothing_open(gateway: Emulator) -> None:

@@ -169,6 +169,14 @@ def test_only_open_calls_are_closed() -> None:
     assert marked == [True, False, False, False]
 
 
+def test_calls_beside_those_that_have_results_are_closed_at_the_end() -> None:
+    """At a list's end a call is closed where its neighbours have results; a reply that was not acted upon yet stays open."""
+    messages, marked = close_open_calls([user("a"), calls("1", "2"), result("1")], [False, True, False])
+    assert [message.get("tool_call_id") for message in messages] == [None, None, "1", "2"]
+    assert marked == [False, True, False, False]
+    assert len(close_open_calls([user("a"), calls("1")], [False, True])[0]) == 2
+
+
 def test_cancelled_results_close_what_a_thread_ends_in() -> None:
     """A thread that ends in open calls says which results are missing; another says none."""
     assert [one["tool_call_id"] for one in cancelled_results([user("a"), calls("1", "2"), result("1")])] == ["2"]

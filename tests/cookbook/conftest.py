@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import importlib.util
 import os
+import runpy
 import subprocess
 import sys
 from collections.abc import Callable
@@ -52,3 +53,17 @@ def spawn() -> Run:
         return ran.stdout + (ran.stderr if code else "")
 
     return run_process
+
+
+@pytest.fixture
+def give_up(monkeypatch: pytest.MonkeyPatch) -> Run:
+    """Run a recipe as a script that can't do its work, and return the line with which it ends."""
+
+    def run_script(name: str, *arguments: str) -> str:
+        monkeypatch.setattr(sys, "argv", [name, *arguments])
+        with pytest.raises(SystemExit) as ended:
+            runpy.run_path(str(COOKBOOK / name), run_name="__main__")
+        assert isinstance(ended.value.code, str)
+        return ended.value.code
+
+    return run_script

@@ -10,17 +10,20 @@ from collections.abc import Generator
 import uvicorn
 
 from behest_base import Behest
-from behest_base.emulator import Emulator
+from behest_base.emulator import Emulator, RawSSE
 from cookbook.conftest import load
 
-__all__ = ["serving"]
+__all__ = ["THINKING", "serving"]
+
+# A model that takes its time: there is a stream, but no word of the answer yet.
+THINKING = RawSSE([b": thinking\n\n", b": thinking\n\n"])
 
 
 @contextlib.contextmanager
-def serving(gateway: Emulator) -> Generator[str]:
-    """Serve the chat service on a gateway, and give its address."""
+def serving(gateway: Emulator, key: str | None = None) -> Generator[str]:
+    """Serve the chat service on a gateway, with its key or another, and give the service's address."""
     recipe = load("chat_service/app.py")
-    client = Behest(gateway.api_key, base_url=gateway.base_url, max_retry_after=recipe.MAX_RETRY_AFTER_SECONDS)
+    client = Behest(key or gateway.api_key, base_url=gateway.base_url, max_retry_after=recipe.MAX_RETRY_AFTER_SECONDS)
     listener = socket.create_server(("127.0.0.1", 0))
     config = uvicorn.Config(
         recipe.create_app(client), ws="none", log_config=None, log_level="critical", access_log=False

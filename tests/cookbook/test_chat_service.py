@@ -18,7 +18,8 @@ import pytest
 
 from behest_base.emulator import Emulator
 from cookbook.conftest import COOKBOOK
-from cookbook.service import serving
+from cookbook.service import THINKING, serving
+from support.keys import api_key
 
 FACT, QUESTION = "My boat is called Petrel.", "What is my boat called?"
 
@@ -145,6 +146,17 @@ def test_stopping_stops_the_gateway(alice: Browser, gateway: Emulator) -> None:
     assert alice.ask("t", FACT) == f"Noted: {FACT}"
 
 
+def test_stopping_before_the_first_word(alice: Browser, gateway: Emulator) -> None:
+    """Who goes away while the model still thinks leaves no stream behind either."""
+    gateway.chunk_delay = 60
+    gateway.script(THINKING)
+    with pytest.raises(httpx.ReadTimeout):
+        alice.post("/api/threads/t/messages", json={"text": "Think."}, timeout=1)
+    gateway.wait_for(lambda: gateway.chats[0].disconnected)
+    gateway.chunk_delay = 0
+    assert alice.ask("t2", FACT) == f"Noted: {FACT}"
+
+
 def test_quota_and_rate_limit(alice: Browser, gateway: Emulator) -> None:
     """402 comes with the gateway's link, 429 with Retry-After, both before anything streams; a short wait is waited."""
     gateway.set_quota("alice", upgrade_url="https://shop.example/plans")
@@ -171,8 +183,10 @@ def test_what_breaks_off_is_told(alice: Browser, gateway: Emulator) -> None:
 
 
 def test_a_browsers_token(alice: Browser, gateway: Emulator) -> None:
-    """The token endpoint answers with a token of the session's user, whatever the body asks for, and it is not stored."""
-    given = alice.post("/api/behest-token", json={"user_id": "bob", "tier": "enterprise"}).json()
+    """The token endpoint answers with a token of the session's user, whatever the body asks for, and nobody caches it."""
+    answer = alice.post("/api/behest-token", json={"user_id": "bob", "tier": "enterprise"})
+    assert answer.headers["cache-control"] == "no-store"
+    given = answer.json()
     assert sorted(given) == ["expiresAt", "sessionId", "token", "ttl"]
     assert jwt.decode(given["token"], options={"verify_signature": False})["uid"] == "alice"
     asked = gateway.mints[-1].json
@@ -192,8 +206,28 @@ def test_a_front_ends_token(address: str, alice: Browser, gateway: Emulator) -> 
     for wrong in (gateway.issue("alice", ttl=-60), f"{token[:-8]}AAAAAAAA", "nonsense"):
         refused = httpx.post(f"{address}/api/ask", json=asked, headers={"Authorization": f"Bearer {wrong}"})
         assert refused.status_code == 401
-    assert httpx.post(f"{address}/api/ask", json=asked).status_code == 422
+    assert httpx.post(f"{address}/api/ask", json=asked).status_code == 401
     assert gateway.chats == []
+    gateway.reject_token(token)
+    assert httpx.post(f"{address}/api/ask", json=asked, headers={"Authorization": f"Bearer {token}"}).status_code == 401
+
+
+def test_a_key_that_is_refused_is_our_fault(gateway: Emulator) -> None:
+    """The gateway's 401 for our own key is a 502: the browser's user is signed in, and can't mend it."""
+    with serving(gateway, key=api_key()) as running, Browser(base_url=running) as browser:
+        refused = browser.sign_in("alice").get("/api/threads")
+        assert refused.status_code == 502
+        assert "key" in refused.json()["message"]
+
+
+@pytest.mark.parametrize(
+    ("thread", "text"), [("t", ""), ("t", "x" * 4_001), ("a%0Ab", "Hello."), ("a%20b", "Hello."), ("x" * 256, "Hello.")]
+)
+def test_what_is_malformed_is_refused(alice: Browser, gateway: Emulator, thread: str, text: str) -> None:
+    """Ids and texts that can't be right go no further."""
+    gateway.clear()
+    assert alice.say(thread, text).status_code == 422
+    assert gateway.requests == []
 
 
 def test_the_page(address: str) -> None:
@@ -202,6 +236,7 @@ def test_the_page(address: str) -> None:
         answer = httpx.get(address + path)
         assert answer.status_code == 200
         assert kind in answer.headers["content-type"]
+    assert "default-src 'self'" in httpx.get(address).headers["content-security-policy"]
 
 
 def test_no_thread_is_left(emulator: Emulator) -> None:

@@ -2,82 +2,20 @@
 
 from __future__ import annotations
 
-import shutil
-from collections.abc import Callable, Generator
+from collections.abc import Generator
 from pathlib import Path
 
 import pytest
-from selenium.webdriver import Chrome, ChromeOptions
-from selenium.webdriver.chrome.service import Service
 from selenium.webdriver.common.by import By
-from selenium.webdriver.support.ui import WebDriverWait
+from selenium.webdriver.common.keys import Keys
 
 from behest_base.emulator import Emulator
-from cookbook.service import serving
+from cookbook.page import HAS_BROWSER, Page, open_browser
+from cookbook.service import THINKING, serving
 
-CHROMIUM, DRIVER = shutil.which("chromium") or shutil.which("google-chrome"), shutil.which("chromedriver")
-
-pytestmark = pytest.mark.skipif(
-    CHROMIUM is None or DRIVER is None,
-    reason="no Chromium here: apt-get install chromium chromium-driver",
-)
+pytestmark = pytest.mark.skipif(not HAS_BROWSER, reason="no Chromium here: apt-get install chromium chromium-driver")
 
 FACT, QUESTION = "My boat is called Petrel.", "What is my boat called?"
-
-
-class Page:
-    """One user's window."""
-
-    def __init__(self, driver: Chrome) -> None:
-        """Take a browser."""
-        self.driver = driver
-
-    def open(self, address: str, user: str) -> None:
-        """Open the page and sign in."""
-        self.driver.get(address)
-        self.until(lambda: self.shown("#sign-in"))
-        self.driver.find_element(By.NAME, "name").send_keys(user)
-        self.click("#sign-in button")
-        self.until(lambda: self.text("#user") == user)
-
-    def say(self, text: str) -> None:
-        """Type a message and send it."""
-        self.driver.find_element(By.NAME, "text").send_keys(text)
-        self.click("#send")
-
-    def ask(self, text: str) -> str:
-        """Say something, and wait for the whole answer."""
-        answers = len(self.texts("#messages .assistant"))
-        self.say(text)
-        self.until(lambda: len(self.texts("#messages .assistant")) == answers + 1 and self.shown("#send"))
-        return self.texts("#messages .assistant")[-1]
-
-    def until_answered(self) -> None:
-        """Wait until no answer streams."""
-        self.until(lambda: self.texts("#messages .assistant") and self.shown("#send"))
-
-    def click(self, selector: str) -> None:
-        """Click on something."""
-        self.driver.find_element(By.CSS_SELECTOR, selector).click()
-
-    def shown(self, selector: str) -> bool:
-        """Say whether something can be seen."""
-        return self.driver.find_element(By.CSS_SELECTOR, selector).is_displayed()
-
-    def text(self, selector: str) -> str:
-        """Return the text of something."""
-        return self.driver.find_element(By.CSS_SELECTOR, selector).text
-
-    def texts(self, selector: str) -> list[str]:
-        """Return the texts of all that are such."""
-        found: list[str] = self.driver.execute_script(
-            "return [...document.querySelectorAll(arguments[0])].map(one => one.textContent)", selector
-        )
-        return found
-
-    def until(self, condition: Callable[[], object]) -> None:
-        """Wait for something to be so."""
-        WebDriverWait(self.driver, 10, poll_frequency=0.05).until(lambda _: condition())
 
 
 @pytest.fixture(scope="module")
@@ -87,24 +25,10 @@ def address(emulator: Emulator) -> Generator[str]:
         yield running
 
 
-def _browser() -> Chrome:
-    options = ChromeOptions()
-    options.binary_location = str(CHROMIUM)
-    for argument in (
-        "--headless=new",
-        "--no-sandbox",
-        "--disable-gpu",
-        "--disable-dev-shm-usage",
-        "--window-size=1000,640",
-    ):
-        options.add_argument(argument)
-    return Chrome(options=options, service=Service(str(DRIVER)))
-
-
 @pytest.fixture(scope="module")
 def windows() -> Generator[tuple[Page, Page]]:
     """Open two browsers, with cookies of their own."""
-    browsers = (_browser(), _browser())
+    browsers = (open_browser(), open_browser())
     yield (Page(browsers[0]), Page(browsers[1]))
     for browser in browsers:
         browser.quit()
@@ -123,9 +47,11 @@ def pages(windows: tuple[Page, Page], address: str, gateway: Emulator) -> tuple[
 def test_two_users_at_once(pages: tuple[Page, Page], gateway: Emulator) -> None:
     """Each sees only their own threads, also while the other's answer streams."""
     alice, bob = pages
-    gateway.chunk_delay = 0.02
+    gateway.chunk_delay = 0.2
     alice.say(FACT)
     bob.say("My cat is called Tom.")
+    assert alice.shown("#stop")
+    assert bob.shown("#stop")
     for page in pages:
         page.until_answered()
     gateway.chunk_delay = 0
@@ -168,9 +94,24 @@ def test_the_stop_button_stops_the_gateway(pages: tuple[Page, Page], gateway: Em
     assert alice.ask(FACT) == f"Noted: {FACT}"
 
 
+def test_stopping_before_the_first_word(pages: tuple[Page, Page], gateway: Emulator) -> None:
+    """The button stops a model that still thinks, too."""
+    alice, _ = pages
+    gateway.chunk_delay = 60
+    gateway.script(THINKING)
+    alice.say("Think.")
+    gateway.wait_for(lambda: gateway.chats)
+    alice.click("#stop")
+    alice.until(lambda: alice.shown("#send"))
+    gateway.wait_for(lambda: gateway.chats[0].disconnected)
+    assert alice.texts("#messages .assistant") == []
+
+
 def test_what_is_refused(pages: tuple[Page, Page], gateway: Emulator) -> None:
     """402 is an upgrade notice with the gateway's link, 429 a countdown; the text that was typed is not lost."""
     alice, _ = pages
+    alice.ask(FACT)
+    alice.click("#new")
     gateway.set_quota("alice", upgrade_url="https://shop.example/plans")
     alice.say("Hello.")
     alice.until(lambda: alice.shown("#notice"))
@@ -182,11 +123,89 @@ def test_what_is_refused(pages: tuple[Page, Page], gateway: Emulator) -> None:
     gateway.fail_next(status=429, retry_after=3, path="chat")
     alice.click("#send")  # the text is still there
     alice.until(lambda: "again in 2 s" in alice.text("#notice"))
+    alice.click("#threads li button:first-child")  # the wait goes on in every thread
+    alice.until(lambda: len(alice.texts("#messages li")) == 2)
+    assert "again in" in alice.text("#notice")
     assert not alice.driver.find_element(By.CSS_SELECTOR, "#send").is_enabled()
     alice.until(lambda: alice.driver.find_element(By.CSS_SELECTOR, "#send").is_enabled())
     assert not alice.shown("#notice")
     alice.click("#send")
-    alice.until(lambda: alice.texts("#messages li") == ["Hello.", "Noted: Hello."])
+    alice.until(lambda: alice.texts("#messages li")[-2:] == ["Hello.", "Noted: Hello."])
+
+
+def test_what_goes_wrong_is_said(pages: tuple[Page, Page], gateway: Emulator) -> None:
+    """An answer that breaks off, a gateway that fails, a service that can't be reached, a name that is none."""
+    alice, _ = pages
+    gateway.fail_next(status=200, path="chat", after_chunks=3, close=True)
+    alice.say(FACT)
+    alice.until(lambda: "broke off" in alice.text("#notice"))
+    alice.until(lambda: alice.texts("#threads li button:first-child") == [FACT])
+    gateway.fail_next(status=500, path="chat", times=3)
+    alice.say("Hello.")
+    alice.until(lambda: "(tr_" in alice.text("#notice"))
+    alice.driver.set_network_conditions(offline=True, latency=0, throughput=0)
+    alice.click("#send")
+    alice.until(lambda: "can't be reached" in alice.text("#notice"))
+    alice.driver.delete_network_conditions()
+    alice.click("#sign-out")
+    alice.until(lambda: alice.shown("#sign-in"))
+    alice.driver.execute_script("document.getElementById('sign-in').noValidate = true")
+    alice.driver.find_element(By.NAME, "name").send_keys("<b>", Keys.ENTER)
+    alice.until(lambda: "422" in alice.text("#notice"))
+
+
+def test_the_keyboard_is_enough(pages: tuple[Page, Page]) -> None:
+    """Shift and Enter begin a line, Enter sends, the next message can be typed at once, and all controls have names."""
+    alice, _ = pages
+    alice.type("My boat", Keys.SHIFT + Keys.ENTER, Keys.NULL, "is called Petrel.", Keys.ENTER)
+    alice.until_answered()
+    alice.until(lambda: alice.texts("#threads li button:first-child") == ["My boat\nis called Petrel."])
+    controls = alice.driver.find_elements(By.CSS_SELECTOR, "#chat button, #chat textarea")
+    names = [control.accessible_name for control in controls if control.is_displayed()]
+    assert names[:2] == ["Sign out", "New thread"]
+    assert names[3:] == ["Delete My boat is called Petrel.", "Message", "Send"]
+    alice.type(QUESTION, Keys.TAB)
+    alice.type(Keys.SPACE)  # the button, which is gone while the answer streams
+    alice.until(lambda: len(alice.texts("#messages .assistant")) == 2 and alice.shown("#send"))
+    alice.type("What else?", Keys.ENTER)
+    alice.until(lambda: alice.texts("#messages .user")[-1] == "What else?")
+
+
+def test_a_long_answer_stays_in_view(pages: tuple[Page, Page], gateway: Emulator) -> None:
+    """The list follows what streams, and leaves who has scrolled up where they are."""
+    alice, _ = pages
+    lines = "\n".join(f"line {number}" for number in range(80))
+    gateway.script(lines, lines)
+    alice.ask("Talk.")
+    assert alice.below() < 5
+    gateway.chunk_delay = 0.02
+    alice.say("Go on.")
+    alice.until(lambda: "line 5" in alice.texts("#messages li:last-child")[0])
+    alice.driver.execute_script("document.getElementById('messages').scrollTop = 0")
+    alice.until(lambda: alice.shown("#send"))
+    assert alice.below() > 1_000
+
+
+def test_it_fits_a_phone(pages: tuple[Page, Page]) -> None:
+    """On a narrow screen nothing is cut off, and threads can be changed."""
+    alice, _ = pages
+    alice.driver.execute_cdp_cmd(
+        "Emulation.setDeviceMetricsOverride", {"width": 360, "height": 640, "deviceScaleFactor": 1, "mobile": True}
+    )
+    try:
+        alice.ask(FACT)
+        alice.click("#new")
+        alice.ask("A long message. " * 20)
+        alice.until(lambda: len(alice.texts("#threads li")) == 2)
+        assert alice.driver.execute_script("return document.documentElement.scrollWidth") <= 360
+        for selector in ("#sign-out", "#new", "#say textarea", "#send", "#messages .user"):
+            box = alice.driver.find_element(By.CSS_SELECTOR, selector).rect
+            assert box["x"] >= 0, selector
+            assert box["x"] + box["width"] <= 360, selector
+        alice.click("#threads li:last-child button:first-child")
+        alice.until(lambda: alice.texts("#messages .user") == [FACT])
+    finally:
+        alice.driver.execute_cdp_cmd("Emulation.clearDeviceMetricsOverride", {})
 
 
 def test_nothing_that_is_said_becomes_html(pages: tuple[Page, Page]) -> None:

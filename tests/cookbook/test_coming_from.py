@@ -80,3 +80,18 @@ def test_it_leaves_no_thread_behind(run: Run, live: Emulator, monkeypatch: pytes
     run("coming_from.py")
     assert len(live.chats) == 32
     assert live.threads("alice") == live.threads("bob") == []
+
+
+def test_what_a_careless_user_is_told(give_up: Run, monkeypatch: pytest.MonkeyPatch, live: Emulator) -> None:
+    """No address, a malformed key, one that is not known, a wrong host: each ends in a line."""
+    live.reset()
+    monkeypatch.setenv("BEHEST_KEY", api_key())
+    assert "BEHEST_BASE_URL or BEHEST_SLUG" in give_up("coming_from.py")
+    monkeypatch.setenv("BEHEST_BASE_URL", live.base_url)
+    assert "401" in give_up("coming_from.py")
+    assert live.chats == []
+    monkeypatch.setenv("BEHEST_KEY", "nonsense")
+    assert "none of the accepted forms" in give_up("coming_from.py")
+    monkeypatch.setenv("BEHEST_BASE_URL", "http://127.0.0.1:9")
+    monkeypatch.setenv("BEHEST_KEY", api_key())
+    assert "ConnectError" in give_up("coming_from.py")

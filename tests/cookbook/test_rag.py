@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-from pathlib import Path
-
 import pytest
 
 from behest_base.emulator import Emulator
@@ -43,6 +41,7 @@ def test_a_second_process_goes_on(recipe: str, spawn: Run, environment: Emulator
     condensing = [call for call in environment.chats if call.thread_id is None]
     last = environment.chats[-1]
     assert len(condensing) == 1
+    assert last.json["stream"] is True
     assert "standalone question" in condensing[0].json["messages"][-1]["content"].lower()
     assert [message["role"] for message in last.json["messages"]] == ["system", "user"]
     assert last.effective_prompt is not None
@@ -60,9 +59,3 @@ def test_an_embedding_model_of_ones_own(recipe: str, embedding: str, run: Run) -
     out = run(recipe, COST, "--embedding", f"support.embeddings:{embedding}")
     assert "14 euros" in out
     assert "[ferry.md" in out
-
-
-@pytest.mark.parametrize("recipe", RECIPES)
-def test_a_folder_without_texts(recipe: str, spawn: Run, tmp_path: Path) -> None:
-    """A wrong folder is said in a line."""
-    assert "no .md file" in spawn(recipe, "--texts", str(tmp_path), code=1)

@@ -12,6 +12,7 @@ from typing import Any
 
 import jwt
 import pytest
+from cryptography.hazmat.primitives.asymmetric import ec
 
 from behest_base import Scope, scope
 from behest_base.emulator import Emulator
@@ -19,6 +20,7 @@ from cookbook.conftest import Run, load
 from langchain_behest import ChatBehest
 from support.keys import public_pem, rsa_key
 
+EC_KEY = ec.generate_private_key(ec.SECP256R1())
 PROVIDERS = ("supabase", "clerk", "auth0", "nextauth", "firebase")
 ORIGIN = "https://app.example"
 TIER = "https://app.example/tier"
@@ -34,8 +36,8 @@ def recipe() -> ModuleType:
 
 @pytest.fixture(scope="module")
 def url(recipe: ModuleType) -> Generator[str]:
-    """Publish a key."""
-    with recipe.provider(rsa_key()) as address:
+    """Publish two keys, as providers do while they change one for the other."""
+    with recipe.provider(rsa_key(), EC_KEY) as address:
         yield address
 
 
@@ -102,6 +104,10 @@ def test_forged_tokens_are_refused(provider: str, recipe: ModuleType, url: str) 
         jwt.encode(about, "", algorithm="none", headers=header),
         _signed_with_the_public_key(about),
         recipe.sign(rsa_key(), "key-9", **about),
+        jwt.encode(
+            about, "a secret that was never published, long enough", algorithm="HS256"
+        ),  # Supabase's legacy form
+        _encrypted(),  # NextAuth's own session cookie
         "nonsense",
     ]
     for token in forged:
@@ -115,6 +121,40 @@ def _signed_with_the_public_key(about: dict[str, Any]) -> str:
     parts = [base64.urlsafe_b64encode(json.dumps(one).encode()).rstrip(b"=") for one in (head, about)]
     mac = hmac.new(public_pem().encode(), b".".join(parts), "sha256").digest()
     return b".".join([*parts, base64.urlsafe_b64encode(mac).rstrip(b"=")]).decode()
+
+
+def _encrypted() -> str:
+    """Return what has the form of a JWE: a header, no key of its own, and three parts that nobody here can read."""
+    header = base64.urlsafe_b64encode(b'{"alg":"dir","enc":"A256CBC-HS512","kid":"key-0"}').rstrip(b"=").decode()
+    return f"{header}..AAAAAAAAAAAAAAAAAAAAAA.{'A' * 400}.{'A' * 43}"
+
+
+@pytest.mark.parametrize("provider", PROVIDERS)
+def test_which_algorithms_are_accepted(provider: str, recipe: ModuleType, url: str) -> None:
+    """Supabase and NextAuth sign with either kind of key; the others with RSA only."""
+    token = recipe.sign(EC_KEY, "key-1", **claims(provider, url))
+    if provider in ("supabase", "nextauth"):
+        assert sign_in(recipe, provider, url)(token).user_id == "alice"
+    else:
+        with pytest.raises(jwt.InvalidAlgorithmError):
+            sign_in(recipe, provider, url)(token)
+
+
+@pytest.mark.parametrize(
+    ("provider", "more"),
+    [("clerk", {"sts": "pending"}), ("clerk", {"azp": None}), ("firebase", {"auth_time": int(time.time()) + 3_600})],
+)
+def test_who_is_not_signed_in_yet(provider: str, more: dict[str, Any], recipe: ModuleType, url: str) -> None:
+    """What providers say beside the usual claims is heeded."""
+    with pytest.raises(jwt.InvalidTokenError):
+        sign_in(recipe, provider, url)(recipe.sign(rsa_key(), **{**claims(provider, url), **more}))
+
+
+def test_keys_that_cannot_be_fetched(recipe: ModuleType, url: str) -> None:
+    """It can be told from a token that is wrong."""
+    token = recipe.sign(rsa_key(), **claims("supabase", url))
+    with pytest.raises(jwt.PyJWKClientConnectionError):
+        recipe.from_supabase(token, project_url="http://127.0.0.1:9")
 
 
 def test_what_users_can_edit_is_no_tier(recipe: ModuleType, url: str) -> None:

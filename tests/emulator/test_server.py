@@ -242,6 +242,14 @@ def test_the_command_says_that_a_port_is_taken() -> None:
     assert "--port" in done.stderr
 
 
+def test_the_command_says_that_it_is_no_port() -> None:
+    """So is a number that no port has."""
+    done = subprocess.run([*COMMAND, "--port", "99999"], capture_output=True, text=True, check=False, timeout=30)
+    assert done.returncode == 1
+    assert done.stderr.count("\n") == 1
+    assert "127.0.0.1:99999: bind(): port must be 0-65535. Choose another with --port." in done.stderr
+
+
 @pytest.mark.parametrize("missing", ["starlette", "uvicorn"])
 def test_names_the_extra(missing: str) -> None:
     """Without the server's packages the import says what to install."""
@@ -256,3 +264,13 @@ def _free_port() -> int:
     with socket.socket() as free:
         free.bind(("127.0.0.1", 0))
         return int(free.getsockname()[1])
+
+
+def test_answers_are_not_held_back() -> None:
+    """Nagle's algorithm is off on the server's connections: with it on, each answer would take 40 ms."""
+    with Emulator() as running, httpx.Client(base_url=running.base_url) as http:
+        http.get("/v1/models")
+        assert running._server is not None
+        (connection,) = running._server.server_state.connections
+        peer = connection.transport.get_extra_info("socket")
+        assert peer.getsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY)

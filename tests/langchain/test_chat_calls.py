@@ -3,13 +3,17 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Callable
+import json
+from collections.abc import AsyncIterator, Callable
+from contextlib import aclosing
 from functools import reduce
 from operator import add
-from typing import Any
+from typing import Any, TypedDict
 
 import pytest
+from langchain.agents import create_agent
 from langchain_core.messages import AIMessage, HumanMessage, SystemMessage
+from langchain_core.output_parsers import StrOutputParser
 from langchain_core.prompts import ChatPromptTemplate
 
 from behest_base import Behest
@@ -100,40 +104,83 @@ async def test_agenerate_sums_the_usage(model: ChatBehest) -> None:
     assert result.llm_output["token_usage"]["total_tokens"] == sum(usage["total_tokens"] for usage in each)
 
 
-def test_an_early_break_closes_the_connection(model: ChatBehest, gateway: Emulator) -> None:
-    """Leaving the loop ends the request at the gateway at once."""
-    gateway.chunk_delay = 0.05
-    gateway.script("word " * 200)
-    for _ in model.stream("Talk."):
-        break
-    gateway.wait_for(lambda: gateway.chats[0].disconnected)
+class Answer(TypedDict):
+    """An answer."""
+
+    text: str
 
 
-async def test_an_early_break_closes_the_connection_in_tasks(model: ChatBehest, gateway: Emulator) -> None:
-    """Leaving the loop of a task does so too."""
+PROMPT = ChatPromptTemplate.from_messages([("human", "{text}")])
+
+# What streams of a model; each as a function of the model that gives an iterator, sync or not.
+STREAMS: dict[str, Callable[[ChatBehest], Any]] = {
+    "stream": lambda model: model.stream("Talk."),
+    "astream": lambda model: model.astream("Talk."),
+    "bound": lambda model: model.bind(temperature=0).stream("Talk."),
+    "chain": lambda model: (PROMPT | model).stream({"text": "Talk."}),
+    # In a synchronous chain with a step after the model langchain-core reads its stream to the end for the traces.
+    "achain": lambda model: (PROMPT | model | StrOutputParser()).astream({"text": "Talk."}),
+    "structured": lambda model: model.with_structured_output(Answer).astream("Talk."),
+    "structured-raw": lambda model: model.with_structured_output(Answer, include_raw=True).astream("Talk."),
+    "agent": lambda model: create_agent(model, []).astream(
+        {"messages": [HumanMessage("Talk.")]}, stream_mode="messages"
+    ),
+    "events": lambda model: chunks_of(model.astream_events("Talk.", version="v2")),
+}
+
+
+async def chunks_of(events: Any) -> AsyncIterator[Any]:
+    """Give the events that have a chunk."""
+    async with aclosing(events):
+        async for event in events:
+            if event["event"] == "on_chat_model_stream":
+                yield event
+
+
+@pytest.mark.parametrize("leave", ["break", "close", "cancel", "timeout"])
+@pytest.mark.parametrize("name", STREAMS)
+async def test_leaving_a_stream_closes_the_connection(
+    name: str, leave: str, model: ChatBehest, gateway: Emulator
+) -> None:
+    """Whoever stops reading, however, ends the request at the gateway at once."""
     gateway.chunk_delay = 0.05
-    gateway.script("word " * 200)
-    async for _ in model.astream("Talk."):
-        break
+    gateway.script(json.dumps({"text": "word " * 200}))
+    stream = STREAMS[name](model)
+    if not hasattr(stream, "__aiter__"):
+        next(stream)
+        if leave == "close":
+            stream.close()
+        del stream
+    elif leave == "break":
+        async for _ in stream:
+            break
+        del stream
+    elif leave == "close":
+        await anext(stream)
+        await stream.aclose()
+    else:
+        await cut(stream, leave)
     await asyncio.to_thread(gateway.wait_for, lambda: gateway.chats[0].disconnected)
 
 
-async def test_cancelling_closes_the_connection(model: ChatBehest, gateway: Emulator) -> None:
-    """A cancelled task ends its request."""
-    gateway.chunk_delay = 0.05
-    gateway.script("word " * 200)
+async def cut(stream: Any, how: str) -> None:
+    """Read a stream in a task that is cancelled, or runs out of time."""
     started = asyncio.Event()
 
     async def read() -> None:
-        async for _ in model.astream("Talk."):
+        async for _ in stream:
             started.set()
 
+    if how == "timeout":
+        with pytest.raises(TimeoutError):
+            await asyncio.wait_for(read(), 0.5)
+        assert started.is_set()
+        return
     task = asyncio.create_task(read())
     await started.wait()
     task.cancel()
     with pytest.raises(asyncio.CancelledError):
         await task
-    await asyncio.to_thread(gateway.wait_for, lambda: gateway.chats[0].disconnected)
 
 
 @pytest.mark.filterwarnings("ignore:.*in beta")

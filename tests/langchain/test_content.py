@@ -34,6 +34,10 @@ BLOCKS: dict[str, tuple[Block, Block]] = {
         {"type": "text", "text": "Hi", "cache_control": {"type": "ephemeral"}},
     ),
     "text-plain": ({"type": "text-plain", "text": "Hi", "mime_type": "text/plain"}, {"type": "text", "text": "Hi"}),
+    "text-plain-file": (
+        {"type": "text-plain", "base64": "SGk=", "mime_type": "text/plain"},
+        {"type": "file", "file": {"filename": "file.txt", "file_data": "data:text/plain;base64,SGk="}},
+    ),
     "openai-image": (
         {"type": "image_url", "image_url": {"url": PNG, "detail": "low"}},
         {"type": "image_url", "image_url": {"url": PNG, "detail": "low"}},
@@ -93,6 +97,13 @@ BLOCKS: dict[str, tuple[Block, Block]] = {
     ),
     "document-anthropic-text": (
         {"type": "document", "source": {"type": "text", "media_type": "text/plain", "data": "Hi"}},
+        {"type": "text", "text": "Hi"},
+    ),
+    "document-anthropic-content": (
+        {
+            "type": "document",
+            "source": {"type": "content", "content": [{"type": "text", "text": "H"}, {"type": "text", "text": "i"}]},
+        },
         {"type": "text", "text": "Hi"},
     ),
     "audio": (
@@ -184,17 +195,19 @@ def test_a_message_without_a_place() -> None:
         wire_messages([RemoveMessage(id="1")])
 
 
-def test_anthropics_tool_blocks(model: ChatBehest, gateway: Emulator) -> None:
+@pytest.mark.parametrize("parsed", [True, False])
+def test_anthropics_tool_blocks(parsed: bool, model: ChatBehest, gateway: Emulator) -> None:  # noqa: FBT001
     """Tool use in an assistant's content goes out as its calls, a user's tool results as tool messages."""
     reply = AIMessage(
-        [{"type": "text", "text": "Looking."}, {"type": "tool_use", "id": "c1", "name": "f", "input": {}}],
-        tool_calls=[{"name": "f", "args": {}, "id": "c1"}],
+        [{"type": "text", "text": "Looking."}, {"type": "tool_use", "id": "c1", "name": "f", "input": {"x": 1}}],
+        tool_calls=[{"name": "f", "args": {"x": 1}, "id": "c1"}] if parsed else [],
     )
     result = {"type": "tool_result", "tool_use_id": "c1", "content": [{"type": "text", "text": "Found."}]}
     model.invoke([HumanMessage("Go."), reply, HumanMessage([result, {"type": "text", "text": "And now?"}])])
     _, assistant, tool, user = gateway.chats[0].json["messages"]
     assert assistant["content"] == "Looking."
-    assert [call["id"] for call in assistant["tool_calls"]] == ["c1"]
+    function = {"name": "f", "arguments": '{"x": 1}'}
+    assert assistant["tool_calls"] == [{"id": "c1", "type": "function", "function": function}]
     assert tool == {"role": "tool", "tool_call_id": "c1", "content": [{"type": "text", "text": "Found."}]}
     assert user == {"role": "user", "content": [{"type": "text", "text": "And now?"}]}
 
@@ -213,6 +226,16 @@ def test_a_reply_in_blocks_goes_back_as_text(model: ChatBehest, gateway: Emulato
     assistant = gateway.chats[0].json["messages"][1]
     assert assistant["content"] == "One two."
     assert assistant["tool_calls"][0]["function"] == {"name": "f", "arguments": '{"x": 1}'}
+
+
+def test_refusals_go_back(model: ChatBehest, gateway: Emulator) -> None:
+    """A refusal goes back as one, whether it was kept beside the content or is a block of it."""
+    beside = AIMessage("", additional_kwargs={"refusal": "No."})
+    model.invoke(
+        [HumanMessage("Go."), beside, HumanMessage("Please."), AIMessage([{"type": "refusal", "refusal": "No."}])]
+    )
+    _, first, _, second = gateway.chats[0].json["messages"]
+    assert first == second == {"role": "assistant", "content": "", "refusal": "No."}
 
 
 def test_spoken_replies_go_back_by_their_id(model: ChatBehest, gateway: Emulator) -> None:

@@ -2,19 +2,21 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Iterator
 from functools import reduce
 from operator import add
 from typing import Any
 
 import pytest
-from langchain_core.messages import AIMessage
+from langchain_core.messages import AIMessage, HumanMessage
 from langchain_openai import ChatOpenAI
 from pydantic import SecretStr
 
 from langchain_behest import ChatBehest
 from support.minters import made_up_token
 from support.replay import Recording, Replay, recordings, replaying
+from support.replay import recording as recorded
 
 # Fields of the message, and entries of its response_metadata, that both fill from the same bytes.
 FIELDS = ("content", "tool_calls", "usage_metadata")
@@ -76,6 +78,81 @@ def test_plain(recording: Recording, server: Replay, ours: ChatBehest, theirs: C
     """A plain answer is read as ChatOpenAI reads it, or more of it is."""
     server.recording = recording
     check(ours.invoke("Hello."), theirs.invoke("Hello."), recording)
+
+
+@pytest.mark.parametrize("recording", recordings("response"), ids=str)
+async def test_every_choice(recording: Recording, server: Replay, ours: ChatBehest, theirs: ChatOpenAI) -> None:
+    """All choices of an answer are read, in threads and tasks, as ChatOpenAI reads them."""
+    server.recording = recording
+    other = [generation.text for generation in theirs.generate([[HumanMessage("Hello.")]]).generations[0]]
+    plain = ours.generate([[HumanMessage("Hello.")]])
+    tasks = await ours.agenerate([[HumanMessage("Hello.")]])
+    for result in (plain, tasks):
+        assert [generation.text for generation in result.generations[0]] == other
+    assert shown(await ours.ainvoke("Hello.")) == shown(ours.invoke("Hello."))
+
+
+# What ChatOpenAI drops of these recordings, and ours keeps.
+RICHER = {
+    "reasoning_content": ["plain-reasoning-content", "stream-litellm-reasoning-content"],
+    "reasoning": ["plain-reasoning-openrouter", "stream-reasoning-openrouter"],
+    "thinking_blocks": ["plain-thinking-blocks", "stream-litellm-thinking-blocks"],
+    "provider_specific_fields": ["stream-litellm-provider-fields"],
+    "annotations": ["plain-annotations"],
+}
+
+
+@pytest.mark.parametrize(("name", "field"), [(name, field) for field, names in RICHER.items() for name in names])
+def test_richer(name: str, field: str, server: Replay, ours: ChatBehest, theirs: ChatOpenAI) -> None:
+    """Fields of a message that ChatOpenAI drops are kept under their own names."""
+    server.recording = recorded(name)
+    if server.recording.sse is None:
+        mine, other = ours.invoke("Hello."), theirs.invoke("Hello.")
+    else:
+        mine, other = reduce(add, ours.stream("Hello.")), reduce(add, theirs.stream("Hello."))
+    assert mine.additional_kwargs[field]
+    assert field not in other.additional_kwargs
+
+
+@pytest.mark.parametrize("recording", recordings("response"), ids=str)
+def test_nothing_is_dropped(recording: Recording, server: Replay, ours: ChatBehest) -> None:
+    """Every field of an answer, its choice and its message that says something is in the message that is read."""
+    server.recording = recording
+    reply, wire = ours.invoke("Hello."), recording.response or {}
+    known = {
+        "content",
+        "role",
+        "tool_calls",
+        "choices",
+        "object",
+        "model",
+        "usage",
+        "message",
+        "index",
+        "finish_reason",
+    }
+    for place, fields in (
+        (reply.additional_kwargs, wire["choices"][0]["message"]),
+        (reply.response_metadata, wire["choices"][0]),
+        (reply.response_metadata, wire),
+    ):
+        said = {name: value for name, value in fields.items() if name not in known and value not in (None, [], {})}
+        assert {name: place.get(name) for name in said} == said
+
+
+@pytest.mark.parametrize("recording", recordings("sse"), ids=str)
+def test_nothing_of_a_stream_is_dropped(recording: Recording, server: Replay, ours: ChatBehest) -> None:
+    """Nor is any field of the chunks of its first choice."""
+    server.recording = recording
+    reply = reduce(add, ours.stream("Hello."))
+    lines = [line.removeprefix("data:").strip() for line in (recording.sse or "").splitlines() if "data:" in line]
+    chunks = [json.loads(line) for line in lines if line not in ("", "[DONE]")]
+    choices = [choice for chunk in chunks for choice in chunk.get("choices") or () if not choice.get("index")]
+    deltas = [choice.get("delta") or {} for choice in choices]
+    said = {name for delta in deltas for name, value in delta.items() if value not in (None, [], {}, "")}
+    assert said - {"content", "role", "tool_calls"} <= reply.additional_kwargs.keys()
+    said = {name for chunk in chunks for name, value in chunk.items() if value not in (None, [], {}, "")}
+    assert said - {"choices", "object", "model", "usage"} <= reply.response_metadata.keys()
 
 
 @pytest.mark.parametrize("recording", recordings("sse"), ids=str)

@@ -1,49 +1,24 @@
-"""BehestChatHistory: a thread as a chat history, alone and in chains."""
+"""BehestChatHistory: a thread as a chat history."""
 
 from __future__ import annotations
 
+import asyncio
 from typing import Any
 
 import pytest
-from langchain_core.documents import Document
 from langchain_core.messages import AIMessage, HumanMessage, SystemMessage, ToolMessage
-from langchain_core.output_parsers import StrOutputParser
-from langchain_core.prompts import ChatPromptTemplate, MessagesPlaceholder
-from langchain_core.runnables import RunnableConfig, RunnableLambda, RunnablePassthrough
-from langchain_core.runnables.history import RunnableWithMessageHistory
 
 from behest_base import Behest, scope
 from behest_base.emulator import Emulator
-from langchain_behest import BehestAuthError, BehestChatHistory, BehestConfigError, ChatBehest
+from langchain_behest import BehestAuthError, BehestBadRequestError, BehestChatHistory, BehestConfigError, ChatBehest
 from support.keys import api_key
-
-pytestmark = pytest.mark.filterwarnings("ignore:.*RunnableWithMessageHistory:DeprecationWarning")
-
-IN_THREAD: RunnableConfig = {
-    "configurable": {"session_id": "t", "behest_thread_id": "t", "behest_user_id": "alice"},
-}
+from support.langchain import WAYS, Ask, texts, turns
 
 
 @pytest.fixture
 def history(behest: Behest) -> BehestChatHistory:
     """Give alice's thread as a history."""
     return BehestChatHistory("t", "alice", client=behest)
-
-
-@pytest.fixture
-def threaded(behest: Behest) -> ChatBehest:
-    """Give a model in that thread."""
-    return ChatBehest(client=behest, user_id="alice", thread_id="t")
-
-
-def texts(messages: Any) -> list[tuple[str, Any]]:
-    """Return roles and contents of wire messages."""
-    return [(message["role"], message.get("content")) for message in messages or ()]
-
-
-def turns(count: int) -> list[tuple[str, str]]:
-    """Return so many turns as they should be in the thread."""
-    return [said for number in range(count) for said in (("user", f"q{number}"), ("assistant", f"a{number}"))]
 
 
 def reads(gateway: Emulator) -> int:
@@ -126,18 +101,22 @@ def test_a_history_is_its_users(behest: Behest, threaded: ChatBehest) -> None:
 # -- writing
 
 
-def test_a_user_message_goes_out_with_the_next_call(
-    history: BehestChatHistory, threaded: ChatBehest, gateway: Emulator
+@pytest.mark.usefixtures("every_tier")
+@pytest.mark.parametrize("passes", ["history", "nothing"])
+@pytest.mark.parametrize("ask", WAYS, ids=lambda ask: ask.__name__)
+async def test_a_user_message_goes_out_with_the_next_call(
+    ask: Ask, passes: str, history: BehestChatHistory, threaded: ChatBehest, gateway: Emulator
 ) -> None:
     """A message added before a call is shown, sent with the call, once, and then is the thread's."""
     gateway.script("a0", "a1")
     history.add_user_message("q0")
     assert gateway.requests == []
     assert [message.content for message in history.messages] == ["q0"]
-    threaded.invoke(history.messages)
+    await ask(threaded, history.messages if passes == "history" else [])
     assert texts(gateway.chats[-1].json["messages"]) == [("user", "q0")]
-    threaded.invoke("q1")
+    await ask(threaded, "q1")
     assert texts(gateway.thread("alice", "t")) == turns(2)
+    assert texts(gateway.chats[-1].effective_prompt) == turns(2)[:-1]
     assert [message.content for message in history.messages] == ["q0", "a0", "q1", "a1"]
 
 
@@ -149,6 +128,41 @@ async def test_pending_messages_go_out_in_front(
     await threaded.ainvoke([SystemMessage("Be brief."), HumanMessage("Third.")])
     sent = texts(gateway.chats[-1].json["messages"])
     assert sent == [("system", "Be brief."), ("user", "First."), ("user", "Second."), ("user", "Third.")]
+
+
+@pytest.mark.parametrize("form", ["ainvoke", "invoke", "astream"])
+async def test_a_waiting_message_goes_out_with_one_of_many_calls(
+    form: str, history: BehestChatHistory, threaded: ChatBehest, gateway: Emulator
+) -> None:
+    """Of calls made in the thread at once, in tasks or in threads, one brings it."""
+    ask = next(ask for ask in WAYS if ask.__name__ == form)
+    await ask(threaded, "Warm up.")  # a token to call with, so that they do go out at once
+    await history.aadd_messages([HumanMessage("Wait for me.")])
+    calls = [ask(threaded, f"q{number}") for number in range(4)]
+    if form == "invoke":
+        calls = [asyncio.to_thread(asyncio.run, call) for call in calls]  # type: ignore[arg-type]
+    with gateway.holding("chat"):
+        together = asyncio.gather(*calls)
+        await asyncio.to_thread(gateway.wait_for, lambda: len(gateway.chats) == 5)
+    await together
+    users = [content for role, content in texts(gateway.thread("alice", "t")) if role == "user"]
+    assert sorted(users) == ["Wait for me.", "Warm up.", "q0", "q1", "q2", "q3"]
+
+
+@pytest.mark.parametrize("ask", WAYS, ids=lambda ask: ask.__name__)
+async def test_a_waiting_message_outlives_a_call_that_fails(
+    ask: Ask, history: BehestChatHistory, threaded: ChatBehest, gateway: Emulator
+) -> None:
+    """A message that a refused call had with it waits for the next one."""
+    history.add_user_message("Wait for me.")
+    gateway.fail_next(status=400, path="chat")
+    with pytest.raises(BehestBadRequestError):
+        await ask(threaded, "q0")
+    assert [message.content for message in history.messages] == ["Wait for me."]
+    gateway.script("a1")
+    await ask(threaded, "q1")
+    assert texts(gateway.thread("alice", "t")) == [("user", "Wait for me."), *turns(2)[2:]]
+    assert [message.content for message in history.messages] == ["Wait for me.", "q1", "a1"]
 
 
 @pytest.mark.parametrize("marked", [True, False], ids=["marked", "mark-lost"])
@@ -235,80 +249,3 @@ def test_the_environment_is_enough(environment: Emulator) -> None:
     ChatBehest(user_id="alice", thread_id="t").invoke("q0")
     assert len(BehestChatHistory("t", "alice").messages) == 2
     assert len(environment.mints) == 1
-
-
-# -- in chains
-
-
-@pytest.mark.parametrize("keyed", [True, False], ids=["history-key", "one-list"])
-@pytest.mark.parametrize("form", ["invoke", "stream", "ainvoke", "astream"])
-async def test_with_message_history(
-    keyed: bool,  # noqa: FBT001
-    form: str,
-    anyone: ChatBehest,
-    behest: Behest,
-    gateway: Emulator,
-) -> None:
-    """Five turns in RunnableWithMessageHistory: each message once in thread and prompt, and the history agrees."""
-    gateway.script(*(f"a{number}" for number in range(5)))
-    places = [MessagesPlaceholder("history"), ("human", "{question}")] if keyed else [MessagesPlaceholder("messages")]
-    prompt = ChatPromptTemplate.from_messages([("system", "Be brief."), *places])
-    keys: dict[str, Any] = (
-        {"input_messages_key": "question", "history_messages_key": "history"}
-        if keyed
-        else {"input_messages_key": "messages"}
-    )
-    chain: Any = RunnableWithMessageHistory(
-        prompt | anyone, lambda session_id: BehestChatHistory(session_id, "alice", client=behest), **keys
-    )
-    for number in range(5):
-        given: Any = {"question": f"q{number}"} if keyed else {"messages": [HumanMessage(f"q{number}")]}
-        match form:
-            case "invoke":
-                chain.invoke(given, IN_THREAD)
-            case "stream":
-                list(chain.stream(given, IN_THREAD))
-            case "ainvoke":
-                await chain.ainvoke(given, IN_THREAD)
-            case _:
-                [_ async for _ in chain.astream(given, IN_THREAD)]
-    assert texts(gateway.thread("alice", "t")) == turns(5)
-    assert texts(gateway.chats[-1].effective_prompt) == [("system", "Be brief."), *turns(5)[:-1]]
-    read = BehestChatHistory("t", "alice", client=behest).messages
-    assert [message.content for message in read] == [content for _, content in turns(5)]
-
-
-def test_a_rag_chain_keeps_questions_as_they_were_typed(
-    history: BehestChatHistory, threaded: ChatBehest, gateway: Emulator
-) -> None:
-    """With the context in the system message and a condensing step outside of the thread, it holds what was said, and no more."""
-    documents = [Document("The depot is in Turin."), Document("The head office is in Lyon.")]
-    condense = (
-        ChatPromptTemplate.from_messages(
-            [("system", "Make it a question of its own."), MessagesPlaceholder("history"), ("human", "{question}")]
-        )
-        | threaded.bind(thread_id=None)
-        | StrOutputParser()
-    )
-    prompt = ChatPromptTemplate.from_messages(
-        [("system", "Answer from this: {context}"), MessagesPlaceholder("history"), ("human", "{question}")]
-    )
-    searched: list[str] = []
-
-    def retrieve(query: str) -> str:
-        searched.append(query)
-        return " ".join(document.page_content for document in documents)
-
-    chain: Any = (
-        RunnablePassthrough.assign(history=RunnableLambda(lambda _: history.messages))
-        | RunnablePassthrough.assign(context=condense | RunnableLambda(retrieve))
-        | prompt
-        | threaded
-    )
-    gateway.script("Where is the depot?", "a0", "Where is the head office?", "a1")
-    for number in range(2):
-        chain.invoke({"question": f"q{number}"})
-    assert searched == ["Where is the depot?", "Where is the head office?"]
-    assert texts(gateway.thread("alice", "t")) == turns(2)
-    context = "Answer from this: The depot is in Turin. The head office is in Lyon."
-    assert texts(gateway.chats[-1].effective_prompt) == [("system", context), *turns(2)[:-1]]

@@ -11,6 +11,7 @@ import pytest
 from langchain_core.callbacks import get_usage_metadata_callback
 from langchain_core.messages import AIMessage, HumanMessage
 
+from behest_base import Behest
 from behest_base.emulator import Emulator, RawSSE
 from langchain_behest import ChatBehest
 from langchain_behest.usage import usage_metadata
@@ -111,7 +112,16 @@ def test_several_answers(model: ChatBehest, gateway: Emulator) -> None:
     assert [generation.text for generation in generations] == ["Hi", "Ho"]
     assert [generation.generation_info["finish_reason"] for generation in generations] == ["stop", "length"]  # type: ignore[index]
     assert gateway.chats[0].json["n"] == 2
-    assert "".join(chunk.text for chunk in model.stream("Hello there.", n=2))
+    assert "".join(chunk.text for chunk in model.stream("Hello there.", n=2)) == "Noted: Hello there."
+
+
+async def test_a_streaming_model_loses_no_answer(behest: Behest, gateway: Emulator) -> None:
+    """A model that streams for its callbacks doesn't where several answers are asked for: a stream has one."""
+    model = ChatBehest(client=behest, user_id="alice", streaming=True)
+    plain = model.generate([[HumanMessage("Hello.")]], n=2)
+    task = await model.model_copy(update={"n": 3}).agenerate([[HumanMessage("Hello.")]])
+    assert [len(result.generations[0]) for result in (plain, task)] == [2, 3]
+    assert not any(chat.json.get("stream") for chat in gateway.chats)
 
 
 def test_usage_is_counted_by_langchains_callback(model: ChatBehest) -> None:

@@ -22,7 +22,7 @@ def test_the_readme_runs(environment: Emulator, capsys: pytest.CaptureFixture[st
     run(blocks(README.read_text(encoding="utf-8")), {})
     assert environment.requests
     said = capsys.readouterr().out
-    assert "1234" in said
+    assert said.startswith("Order 1234 is on its way.\nMy name is Ada.\n")
     assert "'user_id': 'alice'" in said
 
 

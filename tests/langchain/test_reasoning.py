@@ -66,8 +66,33 @@ def test_openrouters_details_are_kept(model: ChatBehest, gateway: Emulator) -> N
     """OpenRouter's reasoning is kept both ways: as text and in its details."""
     reply = streamed(model, gateway, "stream-reasoning-openrouter")
     assert reply.additional_kwargs["reasoning"] == "Because."
-    assert [detail["text"] for detail in reply.additional_kwargs["reasoning_details"]] == ["Be", "cause."]
+    assert [detail["text"] for detail in reply.additional_kwargs["reasoning_details"]] == ["Because."]
     assert reply.response_metadata["cost"] == 0.00014
+
+
+def test_openrouters_details_go_back_whole(model: ChatBehest, gateway: Emulator) -> None:
+    """Details that came in pieces go back as they would have come whole: a signature fits nothing else."""
+    text, summary = {"type": "reasoning.text", "index": 0}, {"type": "reasoning.summary", "index": 1}
+    pieces = [
+        {**text, "text": "Six by ", "signature": None, "format": "anthropic-claude-v1"},
+        {**text, "text": "seven.", "format": "anthropic-claude-v1"},
+        {**text, "text": "", "signature": "c2ln", "format": None},
+        {**summary, "summary": "Multi"},
+        {**summary, "summary": "plied."},
+        {"type": "reasoning.encrypted", "data": "ZGE=", "index": None},
+        {"type": "reasoning.encrypted", "data": "dGE=", "index": None},
+    ]
+    chunks: list[dict[str, Any]] = [{"choices": [{"index": 0, "delta": {"reasoning_details": [p]}}]} for p in pieces]
+    chunks.append({"choices": [{"index": 0, "delta": {"tool_calls": [{"index": 0, **CALL}]}}]})
+    chunks.append({"choices": [{"index": 0, "delta": {}, "finish_reason": "tool_calls"}]})
+    gateway.script(RawSSE("".join(f"data: {json.dumps(chunk)}\n\n" for chunk in chunks).encode()))
+    asked = reduce(add, model.stream("Think."))
+    model.invoke([HumanMessage("Think."), asked, ToolMessage("1", tool_call_id="c1")])
+    assert gateway.chats[1].json["messages"][1]["reasoning_details"] == [
+        {**text, "text": "Six by seven.", "signature": "c2ln", "format": "anthropic-claude-v1"},
+        {**summary, "summary": "Multiplied."},
+        *pieces[-2:],
+    ]
 
 
 def test_reasoning_goes_back_within_the_turn(model: ChatBehest, gateway: Emulator) -> None:

@@ -11,11 +11,13 @@ from typing import Any, TypedDict
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+from langchain_core.caches import InMemoryCache
 from langchain_core.messages import AIMessage, HumanMessage, ToolMessage
 from langchain_core.outputs import ChatGenerationChunk
 from langchain_core.tools import tool
 from pydantic import BaseModel, Field
 
+from behest_base import Behest
 from behest_base.emulator import Emulator, RawSSE
 from langchain_behest import ChatBehest
 from langchain_behest.chunks import ChunkReader
@@ -168,7 +170,46 @@ def test_invalid_arguments_are_told_apart(model: ChatBehest, gateway: Emulator) 
     assert all(call["error"] for call in plain.invalid_tool_calls)
     streamed = reduce(add, model.stream("Go."))
     assert streamed.tool_calls[0] == plain.tool_calls[0]
-    assert [call["id"] for call in streamed.invalid_tool_calls][-1] == "c2"
+    # LangChain reads the arguments of chunks as far as they go: c1 is among the valid calls of a sum, whatever we do.
+    assert [call["id"] for call in streamed.response_metadata["invalid_tool_calls"]] == ["c1", "c2"]
+
+
+CUT = {"id": "c1", "type": "function", "function": {"name": "weather_tool", "arguments": '{"city": "Tur'}}
+WHOLE = {"id": "c2", "type": "function", "function": {"name": "weather_tool", "arguments": '{"city": "Rome"}'}}
+
+
+@pytest.mark.parametrize("output_version", ["v0", "v1"])
+async def test_a_call_cut_short_is_never_valid(output_version: str, behest: Behest, gateway: Emulator) -> None:
+    """A model that streams for its callbacks tells cut calls apart as one that doesn't, from the cache too."""
+    model = ChatBehest(
+        client=behest, user_id="alice", streaming=True, output_version=output_version, cache=InMemoryCache()
+    )
+    gateway.script(*[{"content": None, "tool_calls": [CUT, WHOLE]}] * 2)
+    for reply in (model.invoke("Go."), model.invoke("Go."), await model.ainvoke("Go now.")):
+        assert [call["args"] for call in reply.tool_calls] == [{"city": "Rome"}]
+        assert [call["args"] for call in reply.invalid_tool_calls] == ['{"city": "Tur']
+        assert "invalid_tool_calls" not in reply.response_metadata
+        shown = [block["args"] for block in reply.content_blocks if block["type"] == "tool_call"]
+        assert shown == [{"city": "Rome"}]
+    assert [chat.json["stream"] for chat in gateway.chats] == [True, True]
+
+
+@pytest.mark.filterwarnings("ignore:.*in beta")
+def test_a_call_cut_short_in_events(model: ChatBehest, gateway: Emulator) -> None:
+    """So do the events of version 3."""
+    gateway.script({"content": None, "tool_calls": [CUT, WHOLE]})
+    reply = model.stream_events("Go.", version="v3").output
+    assert [call["args"] for call in reply.tool_calls] == [{"city": "Rome"}]
+    assert [call["args"] for call in reply.invalid_tool_calls] == ['{"city": "Tur']
+
+
+def test_tools_of_a_call(model: ChatBehest, gateway: Emulator) -> None:
+    """Tools and choice given to a call or to `bind` go out as `bind_tools` would send them."""
+    model.invoke("Hello.", tools=[Weather, WIRE], tool_choice="any")
+    model.bind(tools=[Weather]).invoke("Hello.", tool_choice="Weather")
+    first, second = (chat.json for chat in gateway.chats)
+    assert [tool["function"]["name"] for tool in first["tools"]] == ["Weather", "weather_wire"]
+    assert (first["tool_choice"], second["tool_choice"]) == ("required", NAMED)
 
 
 def pieces_of(calls: list[tuple[str, str, dict[str, Any]]], cuts: list[int]) -> list[list[dict[str, Any]]]:
@@ -235,6 +276,26 @@ def test_a_call_without_a_number(model: ChatBehest, gateway: Emulator) -> None:
         chunks.append({"choices": [{"index": 0, "delta": {}, "finish_reason": "tool_calls"}]})
         gateway.script(RawSSE("".join(f"data: {json.dumps(chunk)}\n\n" for chunk in chunks).encode()))
         assert [call["name"] for call in reduce(add, model.stream("Go.")).tool_calls] == ["f1", "f2"]
+
+
+@pytest.mark.parametrize("made_up", ["", "null", "call_another"])
+def test_a_call_whose_pieces_have_ids_of_their_own(made_up: str, model: ChatBehest, gateway: Emulator) -> None:
+    """Servers that make up an id for each piece of a call don't make several calls of one."""
+    pieces: list[dict[str, Any]] = [
+        {"index": 0, "id": "c1", "function": {"name": "f", "arguments": ""}},
+        {"index": 1, "id": "c2", "function": {"name": "g", "arguments": '{"x":'}},
+        {"index": 0, "id": made_up, "function": {"name": None, "arguments": '{"n":'}},
+        {"index": 1, "id": made_up, "function": {"name": "", "arguments": "2}"}},
+        {"index": 0, "id": made_up, "function": {"arguments": "1}"}},
+    ]
+    chunks: list[dict[str, Any]] = [{"choices": [{"index": 0, "delta": {"tool_calls": [piece]}}]} for piece in pieces]
+    chunks.append({"choices": [{"index": 0, "delta": {}, "finish_reason": "tool_calls"}]})
+    gateway.script(RawSSE("".join(f"data: {json.dumps(chunk)}\n\n" for chunk in chunks).encode()))
+    calls = reduce(add, model.stream("Go.")).tool_calls
+    assert [(call["id"], call["name"], call["args"]) for call in calls] == [
+        ("c1", "f", {"n": 1}),
+        ("c2", "g", {"x": 2}),
+    ]
 
 
 def test_further_fields_of_a_call_go_back(model: ChatBehest, gateway: Emulator) -> None:

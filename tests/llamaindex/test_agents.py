@@ -15,8 +15,8 @@ from llama_index.core.tools import FunctionTool, QueryEngineTool
 
 from behest_base import Behest, scope
 from behest_base.emulator import Emulator
-from llamaindex_behest import BehestLLM, BehestMemory
-from support.llamaindex import Shelf, said
+from llamaindex_behest import BehestLLM
+from support.llamaindex import Shelf, is_valid, said
 
 # llama-index-core's own agents use what pydantic and its workflows have deprecated.
 pytestmark = pytest.mark.filterwarnings("ignore::DeprecationWarning")
@@ -39,21 +39,10 @@ def _call(call_id: str, name: str, **arguments: Any) -> Message:
     }
 
 
-def _is_valid(messages: list[Message]) -> bool:
-    """Say whether each tool call is followed by its result and each result answers a call, as models demand it."""
-    waiting: list[str] = []
-    for message in messages:
-        if message["role"] == "tool":
-            if message["tool_call_id"] not in waiting:
-                return False
-            waiting.remove(message["tool_call_id"])
-        elif waiting:
-            return False
-        waiting += [call["id"] for call in message.get("tool_calls") or ()]
-    return not waiting
+streamed_and_plain = pytest.mark.parametrize("streaming", [True, False], ids=["streamed", "plain"])
 
 
-@pytest.mark.parametrize("streaming", [True, False], ids=["streamed", "plain"])
+@streamed_and_plain
 async def test_function_agent(streaming: bool, make_memory: MakeMemory, llm: BehestLLM, tier: Emulator) -> None:  # noqa: FBT001
     """User messages and final answers are in the thread once, tool traffic if the tier stores it; prompts are valid."""
     agent = FunctionAgent(tools=[FunctionTool.from_defaults(add)], llm=llm, streaming=streaming, system_prompt="Add.")
@@ -70,7 +59,7 @@ async def test_function_agent(streaming: bool, make_memory: MakeMemory, llm: Beh
     assert len(tier.chats) == 8
     for call in tier.chats:
         assert call.thread_id == "trip"
-        assert _is_valid(call.effective_prompt or [])
+        assert is_valid(call.effective_prompt or [])
         users = said(call.effective_prompt, "user")
         assert len(users) == len(set(users))
 
@@ -86,16 +75,17 @@ async def test_parallel_calls_in_a_turn(make_memory: MakeMemory, llm: BehestLLM,
     results = said(tier.chats[1].effective_prompt, "tool")
     assert results == [("tool", "3"), ("tool", "7")]
     await agent.run("Sure?", memory=memory)
-    assert _is_valid(tier.chats[2].effective_prompt or [])
+    assert is_valid(tier.chats[2].effective_prompt or [])
     assert said(tier.thread("alice", "trip"), "user") == [
         ("user", "What are 1 plus 2 and 3 plus 4?"),
         ("user", "Sure?"),
     ]
 
 
-async def test_react_agent(make_memory: MakeMemory, llm: BehestLLM, tier: Emulator) -> None:
+@streamed_and_plain
+async def test_react_agent(streaming: bool, make_memory: MakeMemory, llm: BehestLLM, tier: Emulator) -> None:  # noqa: FBT001
     """The user's messages and the final answers are in the thread once each, turn after turn."""
-    agent = ReActAgent(tools=[FunctionTool.from_defaults(add)], llm=llm)
+    agent = ReActAgent(tools=[FunctionTool.from_defaults(add)], llm=llm, streaming=streaming)
     memory = make_memory()
     for turn in range(4):
         tier.script(
@@ -114,33 +104,48 @@ async def test_react_agent(make_memory: MakeMemory, llm: BehestLLM, tier: Emulat
         assert len([pair for pair in prompt if pair in typed]) == len({pair for pair in prompt if pair in typed})
 
 
-async def test_workflow_with_handoff(make_memory: MakeMemory, llm: BehestLLM, tier: Emulator) -> None:
-    """A handoff from one agent to another is within the turn."""
-    adder = FunctionAgent(name="adder", description="Adds.", tools=[FunctionTool.from_defaults(add)], llm=llm)
-    greeter = FunctionAgent(name="greeter", description="Greets.", llm=llm, can_handoff_to=["adder"])
-    workflow = AgentWorkflow(agents=[greeter, adder], root_agent="greeter")
+@streamed_and_plain
+async def test_workflow_with_handoff(streaming: bool, make_memory: MakeMemory, llm: BehestLLM, tier: Emulator) -> None:  # noqa: FBT001
+    """A handoff from one agent to another is within the turn, turn after turn."""
     memory = make_memory()
-    tier.script(
-        _call("hand", "handoff", to_agent="adder", reason="It is a sum."),
-        _call("sum", "add", a=1, b=2),
-        "It is 3.",
-        "You are welcome.",
-    )
-    assert str(await workflow.run("What is 1 plus 2?", memory=memory)) == "It is 3."
-    assert str(await workflow.run("Thanks!", memory=memory)) == "You are welcome."
-    assert [pair for pair in said(tier.thread("alice", "trip")) if pair[1]] == [
-        ("user", "What is 1 plus 2?"),
-        ("assistant", "It is 3."),
-        ("user", "Thanks!"),
-        ("assistant", "You are welcome."),
-    ]
-    assert all(_is_valid(call.effective_prompt or []) for call in tier.chats)
+    expected = []
+    for turn in range(4):
+        adder = FunctionAgent(
+            name="adder", description="Adds.", tools=[FunctionTool.from_defaults(add)], llm=llm, streaming=streaming
+        )
+        greeter = FunctionAgent(
+            name="greeter", description="Greets.", llm=llm, can_handoff_to=["adder"], streaming=streaming
+        )
+        workflow = AgentWorkflow(agents=[greeter, adder], root_agent="greeter")
+        asked = f"What is {turn} plus 2?"
+        if turn % 2:
+            tier.script("I won't tell.")
+        else:
+            tier.script(
+                _call(f"hand-{turn}", "handoff", to_agent="adder", reason="It is a sum."),
+                _call(f"sum-{turn}", "add", a=turn, b=2),
+                f"It is {turn + 2}.",
+            )
+        answer = "I won't tell." if turn % 2 else f"It is {turn + 2}."
+        assert str(await workflow.run(asked, memory=memory)) == answer
+        expected += [("user", asked), ("assistant", answer)]
+    thread = tier.thread("alice", "trip")
+    assert [pair for pair in said(thread) if pair[1]] == expected
+    assert ("tool" in [message["role"] for message in thread]) is tier.store_tool_calls
+    assert {call.thread_id for call in tier.chats} == {"trip"}
+    assert all(is_valid(call.effective_prompt or []) for call in tier.chats)
 
 
-async def test_tools_own_calls_stay_out(make_memory: MakeMemory, llm: BehestLLM, tier: Emulator) -> None:
+@streamed_and_plain
+async def test_tools_own_calls_stay_out(
+    streaming: bool,  # noqa: FBT001
+    make_memory: MakeMemory,
+    llm: BehestLLM,
+    tier: Emulator,
+) -> None:
     """A query engine and another agent as tools, on the same model: their calls are in no thread, the turn is whole."""
     query_engine = RetrieverQueryEngine.from_args(Shelf("The museum is closed on Mondays."), llm=llm)
-    helper = FunctionAgent(tools=[FunctionTool.from_defaults(add)], llm=llm)
+    helper = FunctionAgent(tools=[FunctionTool.from_defaults(add)], llm=llm, streaming=streaming)
 
     async def ask_helper(question: str) -> str:
         """Ask the helper."""
@@ -150,7 +155,7 @@ async def test_tools_own_calls_stay_out(make_memory: MakeMemory, llm: BehestLLM,
         QueryEngineTool.from_defaults(query_engine, name="museum"),
         FunctionTool.from_defaults(ask_helper),
     ]
-    agent = FunctionAgent(tools=tools, llm=llm)
+    agent = FunctionAgent(tools=tools, llm=llm, streaming=streaming)
     memory = make_memory()
     question = "When is the museum closed?"
     tier.script(
@@ -167,7 +172,7 @@ async def test_tools_own_calls_stay_out(make_memory: MakeMemory, llm: BehestLLM,
         ("user", question),
         ("assistant", "On Mondays."),
     ]
-    assert all(_is_valid(call.effective_prompt or []) for call in tier.chats)
+    assert all(is_valid(call.effective_prompt or []) for call in tier.chats)
 
 
 async def test_tool_that_answers_directly(make_memory: MakeMemory, llm: BehestLLM, tier: Emulator) -> None:
@@ -177,13 +182,13 @@ async def test_tool_that_answers_directly(make_memory: MakeMemory, llm: BehestLL
     tier.script(_call("sum", "add", a=1, b=2), "Gladly.")
     assert str(await agent.run("What is 1 plus 2?", memory=memory)) == "3"
     assert str(await agent.run("Thanks!", memory=memory)) == "Gladly."
-    assert _is_valid(tier.chats[-1].effective_prompt or [])
+    assert is_valid(tier.chats[-1].effective_prompt or [])
     assert said(tier.thread("alice", "trip"), "user") == [("user", "What is 1 plus 2?"), ("user", "Thanks!")]
 
 
-async def test_two_users_on_one_agent(behest: Behest, gateway: Emulator) -> None:
+async def test_two_users_on_one_agent(make_memory: MakeMemory, behest: Behest, gateway: Emulator) -> None:
     """One agent and one memory, two users at once: each has their own thread, and never the other's words."""
-    llm, memory = BehestLLM(client=behest), BehestMemory(client=behest)
+    llm, memory = BehestLLM(client=behest), make_memory("shared-name", None)
     agent = FunctionAgent(tools=[FunctionTool.from_defaults(add)], llm=llm)
 
     async def talk(user: str) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import traceback
 from collections.abc import Awaitable, Callable
 from typing import Any
 
@@ -196,3 +197,12 @@ def test_none_takes_a_setting_back(behest: Behest, gateway: Emulator) -> None:
     (call,) = gateway.chats
     assert "temperature" not in call.json
     assert (call.json["seed"], call.json["top_p"]) == (7, 0.9)
+
+
+@pytest.mark.parametrize("field", ["api_base", "key", "default_headers"])
+def test_unknown_fields_are_refused(field: str) -> None:
+    """Names of other LLMs' fields would else be ignored; the error says the names here, and no value."""
+    with pytest.raises(BehestConfigError, match=f"no {field}=.*additional_kwargs=") as caught:
+        BehestLLM(**{field: "behest_sk_test_canary"})  # type: ignore[arg-type] # the mistake
+    frames = [frame.f_locals for frame, _ in traceback.walk_tb(caught.value.__traceback__)]
+    assert "canary" not in f"{caught.value} {frames[1:]}"  # the first is this test's own

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Callable, Generator
+from collections.abc import AsyncIterator, Awaitable, Callable, Generator
 from typing import Any
 
 import pytest
@@ -12,6 +12,7 @@ from llama_index.core.base.llms.types import ChatMessage
 from llama_index.core.evaluation import FaithfulnessEvaluator
 from llama_index.core.extractors import SummaryExtractor, TitleExtractor
 from llama_index.core.ingestion import IngestionPipeline
+from llama_index.core.memory import BaseMemory
 from llama_index.core.node_parser import TokenTextSplitter
 from llama_index.core.postprocessor import LLMRerank
 from llama_index.core.prompts import ChatPromptTemplate, PromptTemplate
@@ -85,6 +86,8 @@ WORK: dict[str, Work] = {
     "predict": lambda llm: llm.predict(PromptTemplate("{q}"), q=QUESTION),
     "chat prompt": lambda llm: llm.predict(ChatPromptTemplate([ChatMessage("Condense: {q}")]), q=QUESTION),
     "complete": lambda llm: llm.complete(QUESTION),
+    "stream complete": lambda llm: list(llm.stream_complete(QUESTION)),
+    "stream": lambda llm: list(llm.stream(PromptTemplate("{q}"), q=QUESTION)),
 }
 # What llama-index-core does with a text that is not what its selectors and parsers hoped for, and its deprecations.
 pytestmark = pytest.mark.filterwarnings("ignore::DeprecationWarning")
@@ -118,10 +121,48 @@ def test_no_turn_no_thread(name: str, behest: Behest, gateway: Emulator) -> None
     assert gateway.threads("alice") == []
 
 
+async def _read(answer: Any) -> str:
+    return "".join([token async for token in (await answer).async_response_gen()])
+
+
+async def _all(pieces: Awaitable[AsyncIterator[Any]]) -> list[Any]:
+    return [piece async for piece in await pieces]
+
+
+NATIVE: dict[str, Callable[[BehestLLM], Awaitable[Any]]] = {
+    "query engine": lambda llm: RetrieverQueryEngine.from_args(Shelf(TEXT), llm=llm).aquery(QUESTION),
+    "streaming query engine": lambda llm: _read(
+        RetrieverQueryEngine.from_args(Shelf(TEXT), llm=llm, streaming=True, use_async=True).aquery(QUESTION)
+    ),
+    "router by function": lambda llm: _router(llm, _by_function(llm)).aquery(QUESTION),
+    "ingestion": lambda llm: IngestionPipeline(
+        transformations=[TokenTextSplitter(), TitleExtractor(llm=llm), SummaryExtractor(llm=llm)]
+    ).arun(documents=[Document(text=TEXT)] * 2),
+    "structured llm": lambda llm: llm.as_structured_llm(Day).achat([ChatMessage(QUESTION)]),
+    "chat prompt": lambda llm: llm.apredict(ChatPromptTemplate([ChatMessage("Condense: {q}")]), q=QUESTION),
+    "complete": lambda llm: llm.acomplete(QUESTION),
+    "stream complete": lambda llm: _all(llm.astream_complete(QUESTION)),
+    "stream": lambda llm: _all(llm.astream(PromptTemplate("{q}"), q=QUESTION)),
+}
+
+
+@pytest.mark.parametrize("name", NATIVE)
+async def test_no_turn_no_thread_in_tasks(name: str, behest: Behest, gateway: Emulator) -> None:
+    """The same for what awaits and what streams."""
+    with scope("alice", thread_id="trip", session_id="sitting"):
+        await NATIVE[name](BehestLLM(client=behest))
+    assert gateway.chats
+    assert {(call.user_id, call.thread_id) for call in gateway.chats} == {("alice", None)}
+    assert "sitting" not in {call.session_id for call in gateway.chats}
+    assert gateway.threads("alice") == []
+
+
 @pytest.mark.parametrize("name", ["query engine", "chat prompt", "title extractor", "structured llm"])
-def test_nor_beside_a_conversation(name: str, behest: Behest, gateway: Emulator) -> None:
+def test_nor_beside_a_conversation(
+    name: str, make_memory: Callable[..., BaseMemory], behest: Behest, tier: Emulator
+) -> None:
     """The same while a memory of that very thread is in use, between two turns."""
-    llm, memory = BehestLLM(client=behest), BehestMemory(client=behest)
+    llm, memory = BehestLLM(client=behest), make_memory("trip", None)
     with scope("alice", thread_id="trip"):
         for turn in ("My boat is called Petrel.", "What is my boat called?"):
             memory.put(ChatMessage(turn))
@@ -129,7 +170,33 @@ def test_nor_beside_a_conversation(name: str, behest: Behest, gateway: Emulator)
             memory.put(answer.message)
             WORK[name](llm)
         assert "Petrel" in (answer.message.content or "")
-    assert said(gateway.thread("alice", "trip"), "user") == [
+    assert said(tier.thread("alice", "trip"), "user") == [
         ("user", "My boat is called Petrel."),
         ("user", "What is my boat called?"),
     ]
+
+
+@pytest.mark.parametrize("name", ["query engine", "structured llm", "complete", "router by function"])
+def test_nor_in_the_middle_of_a_turn(
+    name: str, make_memory: Callable[..., BaseMemory], behest: Behest, tier: Emulator
+) -> None:
+    """Nor between the question and its answer, though it asks what the user asked."""
+    llm, memory = BehestLLM(client=behest), make_memory("trip", None)
+    with scope("alice", thread_id="trip"):
+        memory.put(ChatMessage(QUESTION))
+        WORK[name](llm)
+        memory.put(llm.chat(memory.get()).message)
+    assert said(tier.thread("alice", "trip"), "user") == [("user", QUESTION)]
+    assert [call.thread_id for call in tier.chats].count("trip") == 1
+
+
+def test_only_the_question_that_a_read_names(behest: Behest, gateway: Emulator) -> None:
+    """Once `get(input=…)` said what the user asks, a call with another list is made outside; the next turn has its own."""
+    llm, memory = BehestLLM(client=behest, user_id="alice"), BehestMemory("trip", client=behest, user_id="alice")
+    with scope(thread_id="trip"):
+        for question in (QUESTION, "And on Sundays?"):
+            memory.get(input=question)
+            llm.chat([ChatMessage("What a tool asks.")])
+            llm.chat([*memory.get(input=question), ChatMessage(question)])
+    assert [call.thread_id for call in gateway.chats] == [None, "trip"] * 2
+    assert said(gateway.thread("alice", "trip"), "user") == [("user", QUESTION), ("user", "And on Sundays?")]

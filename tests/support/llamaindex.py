@@ -56,3 +56,17 @@ def said(messages: Sequence[Mapping[str, Any]] | None, *roles: str) -> list[tupl
     return [
         (message["role"], (message["content"] or "").strip()) for message in messages or () if message["role"] in chosen
     ]
+
+
+def is_valid(messages: Sequence[Mapping[str, Any]]) -> bool:
+    """Say whether each tool call is followed by its result and each result answers a call, as models demand it."""
+    waiting: list[str] = []
+    for message in messages:
+        if message["role"] == "tool":
+            if message["tool_call_id"] not in waiting:
+                return False
+            waiting.remove(message["tool_call_id"])
+        elif waiting:
+            return False
+        waiting += [call["id"] for call in message.get("tool_calls") or ()]
+    return not waiting

@@ -4,33 +4,37 @@ const at = (id) => document.getElementById(id);
 let thread = null; // the id of the thread that is shown
 let stopping = null; // what aborts the answer that streams
 
-async function call(method, path, body) {
+async function call(method, path, body, signal) {
   const response = await fetch(path, {
     method,
     headers: body ? { "Content-Type": "application/json" } : {},
     body: body ? JSON.stringify(body) : undefined,
+    signal,
   });
   if (!response.ok) throw await failure(response);
-  return response.status === 204 ? null : response.json();
+  return response;
 }
 
 async function failure(response) {
-  const told = await response.json().catch(() => ({}));
-  return Object.assign(new Error(told.message ?? told.detail ?? `The service answered ${response.status}.`), told, {
-    status: response.status,
-  });
+  const { message, detail, upgrade_url, retry_after, trace_id } = await response.json().catch(() => ({}));
+  const said = message ?? (typeof detail === "string" ? detail : `The service answered ${response.status}.`);
+  return Object.assign(new Error(said), { status: response.status, upgrade_url, retry_after, trace_id });
 }
 
 // -- threads ---------------------------------------------------------------------------------------------------------
 
 async function showThreads() {
-  const threads = await call("GET", "/api/threads");
+  const threads = await (await call("GET", "/api/threads")).json();
   at("threads").replaceChildren(...threads.map(threadItem));
   markShown();
 }
 
 function markShown() {
-  for (const item of at("threads").children) item.classList.toggle("shown", item.dataset.thread === thread);
+  for (const item of at("threads").children) {
+    const shown = item.dataset.thread === thread;
+    item.classList.toggle("shown", shown);
+    item.firstChild.ariaCurrent = shown ? "true" : null;
+  }
 }
 
 function threadItem({ id, title }) {
@@ -54,7 +58,7 @@ async function openThread(id) {
   thread = id;
   markShown();
   at("messages").replaceChildren();
-  const messages = await call("GET", `/api/threads/${encodeURIComponent(id)}`);
+  const messages = await (await call("GET", `/api/threads/${encodeURIComponent(id)}`)).json();
   if (thread !== id) return; // another one was opened meanwhile
   for (const { role, text } of messages) addMessage(role, text);
 }
@@ -63,6 +67,7 @@ async function deleteThread(id) {
   await call("DELETE", `/api/threads/${encodeURIComponent(id)}`);
   if (id === thread) newThread();
   await showThreads();
+  at("new").focus(); // the button that was pressed is gone
 }
 
 function newThread() {
@@ -78,8 +83,15 @@ function addMessage(role, text) {
   item.className = role;
   item.textContent = text;
   at("messages").append(item);
-  item.scrollIntoView({ block: "end" });
+  at("messages").scrollTop = at("messages").scrollHeight;
   return item;
+}
+
+function extend(item, text) {
+  const list = at("messages");
+  const follows = list.scrollHeight - list.scrollTop - list.clientHeight < 40; // whoever has scrolled up reads there
+  item.textContent += text;
+  if (follows) list.scrollTop = list.scrollHeight;
 }
 
 // -- an answer as it streams -----------------------------------------------------------------------------------------
@@ -89,23 +101,18 @@ async function say(text) {
   stopping = new AbortController();
   busy(true);
   try {
-    const response = await fetch(`/api/threads/${encodeURIComponent(thread)}/messages`, {
-      method: "POST",
-      headers: { "Content-Type": "application/json" },
-      body: JSON.stringify({ text }),
-      signal: stopping.signal,
-    });
-    if (!response.ok) {
-      asked.remove(); // it was refused and is stored nowhere; the text goes back to where it was typed
-      at("say").text.value = text;
-      throw await failure(response);
-    }
+    const path = `/api/threads/${encodeURIComponent(thread)}/messages`;
+    const response = await call("POST", path, { text }, stopping.signal);
     const answer = addMessage("assistant", "");
     for await (const { kind, data } of eventsOf(response)) {
-      if (kind === "error") throw Object.assign(new Error(data.message), data);
-      if (kind === "text") answer.textContent += data.text;
+      if (kind === "text") extend(answer, data.text);
+      if (kind === "error") showNotice(data); // it broke off in the middle
     }
   } catch (error) {
+    if (error.status) {
+      asked.remove(); // it was refused and is stored nowhere; the text goes back to where it was typed
+      at("say").text.value = text;
+    }
     if (error.name !== "AbortError") throw error; // stopped: aborting the request ended the gateway's stream as well
   } finally {
     stopping = null;
@@ -132,6 +139,8 @@ async function* eventsOf(response) {
 function busy(streams) {
   at("send").hidden = streams;
   at("stop").hidden = !streams;
+  at("messages").ariaBusy = String(streams); // read aloud when it is whole
+  if (!streams) at("say").text.focus();
 }
 
 // -- what went wrong -------------------------------------------------------------------------------------------------
@@ -139,45 +148,48 @@ function busy(streams) {
 let countdown = null;
 
 function showNotice(error) {
-  clearInterval(countdown);
-  const notice = at("notice");
-  notice.hidden = false;
-  notice.dataset.status = error.status ?? "";
+  hideNotice();
+  at("notice").hidden = false;
   if (error.status === 402) {
-    notice.textContent = "Your plan is used up. ";
+    at("notice").append("Your plan is used up. ");
     if (/^https?:/.test(error.upgrade_url ?? "")) {
       const link = document.createElement("a");
       link.href = error.upgrade_url;
       link.textContent = "Upgrade";
-      notice.append(link);
+      at("notice").append(link);
     }
   } else if (error.status === 429) {
     countDown(Math.ceil(error.retry_after ?? 60));
+  } else if (error instanceof TypeError) {
+    at("notice").append("The service can't be reached. Please try again."); // what fetch says differs between browsers
   } else {
-    notice.textContent = error.message + (error.trace_id ? ` (${error.trace_id})` : "");
+    at("notice").append(error.message + (error.trace_id ? ` (${error.trace_id})` : ""));
   }
 }
 
 function countDown(seconds) {
-  const notice = at("notice");
+  const left = document.createElement("span");
+  left.role = "timer"; // not read aloud every second
+  at("notice").append("Too many messages. You can send again in ", left);
   at("send").disabled = true;
-  const show = () => {
-    notice.textContent = `Too many messages. You can send again in ${seconds} s.`;
-    if (seconds-- > 0) return;
-    hideNotice();
+  const tick = () => {
+    left.textContent = `${seconds} s.`;
+    if (seconds-- <= 0) hideNotice();
   };
-  show();
-  countdown = setInterval(show, 1000);
+  countdown = setInterval(tick, 1000);
+  tick();
 }
 
 function hideNotice() {
   clearInterval(countdown);
+  countdown = null;
   at("notice").hidden = true;
+  at("notice").replaceChildren();
   at("send").disabled = false;
 }
 
 async function guarded(work) {
-  hideNotice();
+  if (!countdown) hideNotice(); // a wait goes on in every thread
   try {
     await work();
   } catch (error) {
@@ -189,23 +201,32 @@ async function guarded(work) {
 // -- signing in ------------------------------------------------------------------------------------------------------
 
 function showSignIn() {
+  stopping?.abort();
+  hideNotice();
   at("chat").hidden = true;
   at("sign-in").hidden = false;
+  at("sign-in").append(at("notice"));
+  at("sign-in").elements.name.focus();
 }
 
 async function showChat({ name }) {
   at("user").textContent = name;
   at("sign-in").hidden = true;
   at("chat").hidden = false;
+  at("say").before(at("notice"));
   newThread();
   await showThreads();
 }
 
 at("sign-in").onsubmit = (event) => {
   event.preventDefault();
-  guarded(async () => showChat(await call("POST", "/api/sign-in", { name: event.target.elements.name.value })));
+  const { name } = event.target.elements;
+  guarded(async () => showChat(await (await call("POST", "/api/sign-in", { name: name.value })).json()));
 };
-at("sign-out").onclick = () => guarded(async () => { await call("POST", "/api/sign-out"); showSignIn(); });
+at("sign-out").onclick = () => guarded(async () => {
+  await call("POST", "/api/sign-out");
+  showSignIn();
+});
 at("new").onclick = newThread;
 at("stop").onclick = () => stopping?.abort();
 at("say").onsubmit = (event) => {
@@ -217,10 +238,10 @@ at("say").onsubmit = (event) => {
   guarded(() => say(text));
 };
 at("say").text.onkeydown = (event) => {
-  if (event.key === "Enter" && !event.shiftKey) {
+  if (event.key === "Enter" && !event.shiftKey && !event.isComposing) {
     event.preventDefault();
     at("say").requestSubmit();
   }
 };
 
-guarded(async () => showChat(await call("GET", "/api/user")));
+guarded(async () => showChat(await (await call("GET", "/api/user")).json()));

@@ -46,6 +46,21 @@ def completion(call: Call, view: ThreadView | None) -> Operation[dict[str, Any]]
     Returns:
         The completion, with where it was made under the key `behest`.
     """
+    if view is None:
+        return (yield from _completion(call))[0]
+    set_out = messages_of(call)
+    view.set_out(set_out)
+    try:
+        completed, sent = yield from _completion(call)
+        view.begin(sent)
+    finally:
+        view.come_back(set_out)
+    view.finish(sent, reply_of(completed))
+    return completed
+
+
+def _completion(call: Call) -> Operation[tuple[dict[str, Any], list[dict[str, Any]]]]:
+    """Make the call; return the completion, and the messages that went out in the end."""
     try:
         response = yield call
     except BehestBadRequestError as error:
@@ -56,11 +71,7 @@ def completion(call: Call, view: ThreadView | None) -> Operation[dict[str, Any]]
         raise _not_a_completion(response, answer)
     completed = answer
     completed["behest"] = place_of(call.identity, response.headers)
-    if view is not None:
-        sent = messages_of(call)
-        view.begin(sent)
-        view.finish(sent, reply_of(completed))
-    return completed
+    return completed, messages_of(call)
 
 
 def with_closed_calls(call: Call, error: BehestBadRequestError) -> Operation[Call]:
@@ -71,7 +82,9 @@ def with_closed_calls(call: Call, error: BehestBadRequestError) -> Operation[Cal
         thread = yield from thread_messages(call.identity)
     except BehestError:
         raise error from None
-    results = cancelled_results([message.wire() for message in thread])
+    brought = [message.get("tool_call_id") for message in messages_of(call)]
+    waiting = cancelled_results([message.wire() for message in thread])
+    results = [result for result in waiting if result["tool_call_id"] not in brought]
     if not results:
         raise error
     messages = after_instructions(messages_of(call), results)
@@ -112,11 +125,14 @@ class StreamReader:
         """Begin a stream that was answered with these headers.
 
         Raises:
-            BehestServerError: It isn't an event stream.
+            BehestStreamError: It isn't an event stream.
         """
         kind = headers.get("content-type", "")
         if EVENT_STREAM not in kind:
-            msg = f"The gateway answered a streamed call with {kind or 'no content type'} instead of {EVENT_STREAM}."
+            msg = (
+                f"The gateway answered a streamed call with {kind or 'no content type'} instead of {EVENT_STREAM}. A proxy in "
+                "between may have answered: check base_url= (BEHEST_BASE_URL)."
+            )
             raise BehestStreamError(msg, trace_id=headers.get("x-trace-id"), request_id=headers.get("x-request-id"))
         self.done = False
         self._headers = headers

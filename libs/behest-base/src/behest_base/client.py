@@ -178,7 +178,7 @@ class Behest(Core):
             outcome = stop.value
         if store_tool_calls is None and outcome.stores_tool_calls is not None:
             self._stores_tool_calls = outcome.stores_tool_calls
-        return with_pending(outcome.messages, self.view(identity).pending)
+        return with_pending(outcome.messages, self.view(identity).waiting)
 
     # -- tokens, usage, models --------------------------------------------------------------------------------------
 

@@ -11,10 +11,11 @@ import httpx
 
 from behest_base.auth import IDENTITY_EXTENSION
 from behest_base.clock import Clock
-from behest_base.errors import BehestBadRequestError, BehestServerError
+from behest_base.errors import BehestServerError
+from behest_base.jsons import JSON_HEADERS, write_json
 from behest_base.responses import error_from, parse_json
 from behest_base.scope import UNSET, Identity, Unset
-from behest_base.transport import connection_error
+from behest_base.transport import typed_errors
 
 if TYPE_CHECKING:
     from behest_base.transport import HttpClients
@@ -94,13 +95,12 @@ class Exchange:
         """Send, and hand over the answer while its body is still on its way."""
         client = self._http.sync
         request = _request(client, call)
-        try:
+        with typed_errors(request):
             response = client.send(request, stream=True)
-        except httpx.RequestError as error:
-            raise connection_error(error, request) from error
         try:
             if response.status_code not in SUCCESS:
-                response.read()
+                with typed_errors(request):
+                    response.read()
                 raise error_from(response, wall=self._clock.wall())
             yield response
         finally:
@@ -111,13 +111,12 @@ class Exchange:
         """Do the same in a task."""
         client = self._http.asynchronous
         request = _request(client, call)
-        try:
+        with typed_errors(request):
             response = await client.send(request, stream=True)
-        except httpx.RequestError as error:
-            raise connection_error(error, request) from error
         try:
             if response.status_code not in SUCCESS:
-                await response.aread()
+                with typed_errors(request):
+                    await response.aread()
                 raise error_from(response, wall=self._clock.wall())
             yield response
         finally:
@@ -126,19 +125,15 @@ class Exchange:
     def _send(self, call: Call) -> httpx.Response:
         client = self._http.sync
         request = _request(client, call)
-        try:
+        with typed_errors(request):
             response = client.send(request)
-        except httpx.RequestError as error:
-            raise connection_error(error, request) from error
         return self._checked(response)
 
     async def _asend(self, call: Call) -> httpx.Response:
         client = self._http.asynchronous
         request = _request(client, call)
-        try:
+        with typed_errors(request):
             response = await client.send(request)
-        except httpx.RequestError as error:
-            raise connection_error(error, request) from error
         return self._checked(response)
 
     def _checked(self, response: httpx.Response) -> httpx.Response:
@@ -171,11 +166,9 @@ def read_json(response: httpx.Response) -> Any:
 
 def _request(client: httpx.Client | httpx.AsyncClient, call: Call) -> httpx.Request:
     options: dict[str, Any] = {} if call.timeout is UNSET else {"timeout": call.timeout}
-    try:
-        request = client.build_request(call.method, call.path, json=call.json, params=call.params, **options)
-    except (TypeError, ValueError) as error:  # what JSON can't say: NaN, half a surrogate pair, an object of one's own
-        msg = f"The request can't be written as JSON: {type(error).__name__}. Check the messages for NaN or broken Unicode."
-        raise BehestBadRequestError(msg) from error
+    if call.json is not None:
+        options |= {"content": write_json(call.json), "headers": JSON_HEADERS}
+    request = client.build_request(call.method, call.path, params=call.params, **options)
     request.extensions[IDENTITY_EXTENSION] = call.identity
     if call.max_retries is not UNSET:
         request.extensions["behest_max_retries"] = call.max_retries

@@ -14,6 +14,7 @@ from pydantic import SecretStr
 
 from behest_base.clock import Clock
 from behest_base.errors import BehestAuthError, BehestConfigError, BehestConnectionError, BehestError
+from behest_base.jsons import JSON_HEADERS, write_json
 from behest_base.jwts import number_claim, read_claims
 from behest_base.keys import ApiKey, PresetToken, SigningKey
 from behest_base.pool import on_a_loop
@@ -68,7 +69,9 @@ class ApiKeyMinter:
         optional = {"ttl": ttl, "tier": wanted.tier, "session_id": wanted.session_id, "role": wanted.role}
         body.update({name: value for name, value in optional.items() if value is not None})
         timeout = RENEWAL_TIMEOUT_SECONDS if wanted.is_renewal else MINT_TIMEOUT_SECONDS
-        request = client.build_request("POST", self._endpoint, json=body, timeout=timeout)
+        request = client.build_request(
+            "POST", self._endpoint, content=write_json(body), headers=JSON_HEADERS, timeout=timeout
+        )
         request.extensions["behest_mint"] = True
         if wanted.is_renewal:
             request.extensions["behest_max_retries"] = 0  # the pool tries again later, with a backoff of its own

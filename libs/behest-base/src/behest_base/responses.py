@@ -40,7 +40,7 @@ _CONTEXT_OVERFLOW: Final = re.compile(
 _ERROR_STATUS: Final = re.compile(r"[45][0-9]{2}")
 
 _HINTS: Final[Mapping[int, str]] = {
-    401: "Check that the key belongs to this project and has not been revoked (key= or BEHEST_KEY).",
+    401: "Check that the key (key= or BEHEST_KEY) belongs to this project and has not been revoked or, if it is a JWT, expired.",
     402: "The user's tier is used up; it is not retried. See `.upgrade_url` and `.details`.",
     403: "The token is valid but not allowed here: check that the project and tenant are the key's own and not stopped.",
     404: "Check the address (base_url= or BEHEST_BASE_URL, slug= or BEHEST_SLUG) and the thread id.",

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import atexit
 import hashlib
 import inspect
 import os
@@ -57,6 +58,10 @@ def close_shared() -> None:
         _clients.by_name.clear()
     for one in gone:
         one.close()
+
+
+# Who was given no client has none to close.
+atexit.register(close_shared)
 
 
 def _fingerprint(cls: type[Core], key: SecretStr | None, arguments: dict[str, Any]) -> str:

@@ -88,9 +88,19 @@ class _Turn:
         self._sent = messages_of(call)
         self._view = view
 
+    def __enter__(self) -> Self:
+        if self._view is not None:
+            self._view.set_out(self._sent)
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        if self._view is not None:
+            self._view.come_back(self._sent)
+
     def begin(self) -> None:
         if self._view is not None:
             self._view.begin(self._sent)
+            self._view.come_back(self._sent)
 
     def finish(self, reader: StreamReader) -> None:
         if self._view is not None:
@@ -99,6 +109,7 @@ class _Turn:
 
 def _chunks(exchange: Exchange, call: Call, turn: _Turn) -> Generator[dict[str, Any], None, None]:
     with contextlib.ExitStack() as stack:
+        stack.enter_context(turn)
         try:
             response = stack.enter_context(exchange.open(call))
         except BehestBadRequestError as error:
@@ -121,6 +132,7 @@ def _chunks(exchange: Exchange, call: Call, turn: _Turn) -> Generator[dict[str, 
 
 async def _achunks(exchange: Exchange, call: Call, turn: _Turn) -> AsyncGenerator[dict[str, Any], None]:
     async with contextlib.AsyncExitStack() as stack:
+        stack.enter_context(turn)
         try:
             response = await stack.enter_async_context(exchange.aopen(call))
         except BehestBadRequestError as error:

@@ -212,4 +212,8 @@ def _lifetime(answer: Mapping[str, Any], token: str, wall: float, server_time: f
 
 
 def _refused(why: str) -> BehestServerError:
-    return BehestServerError(f"The mint's answer {why}. Check mint_url= (BEHEST_MINT_URL).", code="invalid_mint_answer")
+    return BehestServerError(
+        f"The mint's answer {why}. Check that the address is a Behest gateway's (base_url= or BEHEST_BASE_URL, mint_url= or "
+        "BEHEST_MINT_URL).",
+        code="invalid_mint_answer",
+    )

@@ -10,18 +10,19 @@ import os
 import ssl
 import urllib.request
 import weakref
-from collections.abc import AsyncGenerator, Callable
+from collections.abc import AsyncGenerator, Callable, Generator
+from contextlib import contextmanager
 from typing import Any, Final, NamedTuple
 
 import httpx
 
 from behest_base.clock import Clock
-from behest_base.errors import BehestConnectionError, BehestError, BehestTimeoutError
+from behest_base.errors import BehestConnectionError, BehestError, BehestServerError, BehestTimeoutError
 from behest_base.hosts import Origin, origin_of
 from behest_base.responses import read_envelope, retry_after_seconds
 from behest_base.retries import RETRYABLE_STATUSES, Failure, RetryPolicy, retry_wait
 
-__all__ = ["HttpClients", "connection_error"]
+__all__ = ["HttpClients", "typed_errors"]
 
 IDENTITY_HEADERS: Final = ("authorization", "x-session-id", "x-thread-id")
 CONNECT_TIMEOUT_SECONDS: Final = 10.0
@@ -77,17 +78,13 @@ class HttpClients:
 
     def send(self, request: httpx.Request) -> httpx.Response:
         """Send without the users' auth (the mint), and raise our errors for what gets no answer."""
-        try:
+        with typed_errors(request):
             return self.sync.send(request, auth=None)
-        except httpx.RequestError as error:
-            raise connection_error(error, request) from error
 
     async def asend(self, request: httpx.Request) -> httpx.Response:
         """Do the same in a task."""
-        try:
+        with typed_errors(request):
             return await self.asynchronous.send(request, auth=None)
-        except httpx.RequestError as error:
-            raise connection_error(error, request) from error
 
     def close(self) -> None:
         """Close the connections that threads use; a later call opens new ones."""
@@ -99,8 +96,17 @@ class HttpClients:
         await self._loops.aclose()
 
 
-def connection_error(error: httpx.RequestError, request: httpx.Request) -> BehestError:
-    """Return the error for a request that got no answer; name the host and what to check."""
+@contextmanager
+def typed_errors(request: httpx.Request) -> Generator[None, None, None]:
+    """Raise our errors for what gets no answer, or one whose body breaks off or can't be decoded."""
+    try:
+        yield
+    except httpx.RequestError as error:
+        raise _connection_error(error, request) from error
+
+
+def _connection_error(error: httpx.RequestError, request: httpx.Request) -> BehestError:
+    """Name the host and what to check."""
     host = request.url.host if request.url.port is None else f"{request.url.host}:{request.url.port}"
     if isinstance(error, httpx.TimeoutException):
         what = "could not be connected to" if isinstance(error, httpx.ConnectTimeout) else "did not answer"
@@ -113,9 +119,13 @@ def connection_error(error: httpx.RequestError, request: httpx.Request) -> Behes
             "and the network."
         )
     if isinstance(error, httpx.DecodingError):
-        return BehestConnectionError(f"The answer of the gateway at {host} can't be decoded ({type(error).__name__}).")
+        return BehestServerError(
+            f"The answer of the gateway at {host} can't be decompressed. A proxy in between may have damaged it: check "
+            "base_url= (BEHEST_BASE_URL)."
+        )
     return BehestConnectionError(
-        f"The connection to the gateway at {host} broke before it answered ({type(error).__name__})."
+        f"The connection to the gateway at {host} broke before it answered ({type(error).__name__}). If it does so again, check "
+        "that a gateway is there: base_url= (BEHEST_BASE_URL) or slug= (BEHEST_SLUG)."
     )
 
 

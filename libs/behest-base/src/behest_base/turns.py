@@ -105,7 +105,11 @@ def after_instructions(messages: Sequence[Message], more: Sequence[Message]) -> 
 
 
 def close_open_calls(messages: Sequence[Message], marked: Sequence[bool]) -> tuple[list[Message], list[bool]]:
-    """Answer as cancelled each tool call that something else than its result follows; models refuse such a list."""
+    """Answer as cancelled each tool call that something else than its result follows; models refuse such a list.
+
+    So is a call without a result whose neighbours have theirs, at the end of a list: as where one of several parallel calls
+    handed the conversation to another agent.
+    """
     closed: list[Message] = []
     flags: list[bool] = []
     waiting: list[str] = []
@@ -118,6 +122,9 @@ def close_open_calls(messages: Sequence[Message], marked: Sequence[bool]) -> tup
             waiting = _calls(message)
         closed.append(message)
         flags.append(mark)
+    if closed and closed[-1]["role"] == "tool":
+        closed += _cancelled(waiting)
+        flags += [False] * len(waiting)
     return closed, flags
 
 

@@ -8,11 +8,13 @@ from collections.abc import Mapping, Sequence
 from typing import Any, Final
 
 from behest_base.forks import on_fork
+from behest_base.jsons import is_array
 from behest_base.turns import text_of
 
 __all__ = ["ThreadView", "Views"]
 
-MAX_VIEWS: Final = 10_000
+# Twice as many as connections: a turn under way is never forgotten, and a thread that is can be read again.
+MAX_VIEWS: Final = 2_000
 
 Message = Mapping[str, Any]
 
@@ -22,7 +24,7 @@ class ThreadView:
 
     Attributes:
         pending: User messages that the thread doesn't hold yet; they go out with the next call in it, once.
-        recorded: The last turn that a call of this client recorded in the thread: what was sent, then the reply.
+        recorded: The last turn that a call of this client recorded in the thread: what was sent, texts only, then the reply.
         turns_recorded: How many calls of this client were completed in the thread.
     """
 
@@ -32,6 +34,23 @@ class ThreadView:
         self.pending: tuple[dict[str, Any], ...] = ()
         self.recorded: tuple[dict[str, Any], ...] = ()
         self.turns_recorded = 0
+        self._under_way: list[Sequence[Message]] = []
+
+    @property
+    def waiting(self) -> tuple[dict[str, Any], ...]:
+        """The pending messages that no call is under way with: two calls at once must not both bring them."""
+        with self._lock:
+            return _without(self.pending, [message for sent in self._under_way for message in sent])
+
+    def set_out(self, sent: Sequence[Message]) -> None:
+        """Note that a call with these messages is under way; they stay pending until the gateway has taken them."""
+        with self._lock:
+            self._under_way.append(sent)
+
+    def come_back(self, sent: Sequence[Message]) -> None:
+        """Note that it is not any more: it has arrived, or failed."""
+        with self._lock:
+            self._under_way = [each for each in self._under_way if each is not sent]
 
     def after_fork(self) -> None:  # pragma: no cover - a forked child, which no coverage is measured in
         """Replace the lock."""
@@ -62,20 +81,14 @@ class ThreadView:
     def begin(self, sent: Sequence[Message]) -> None:
         """Note that the gateway took these messages: those that were pending are the thread's now."""
         with self._lock:
-            gone = [_key(message) for message in sent]
-            rest: list[dict[str, Any]] = []
-            for message in self.pending:
-                if _key(message) in gone:
-                    gone.remove(_key(message))
-                else:
-                    rest.append(message)
-            self.pending = tuple(rest)
-            self.recorded = tuple(dict(message) for message in sent)
+            self.pending = _without(self.pending, sent)
+            self.recorded = tuple(_text_only(message) for message in sent)
 
     def finish(self, sent: Sequence[Message], reply: Message | None) -> None:
         """Note the reply that ended the turn, as far as it came."""
         with self._lock:
-            self.recorded = tuple(dict(message) for message in (*sent, *([reply] if reply else ())))
+            said = [dict(reply)] if reply else []
+            self.recorded = (*(_text_only(message) for message in sent), *said)
             self.turns_recorded += 1
 
 
@@ -111,6 +124,24 @@ class Views:
             old = next((key for key, view in self._views.items() if not view.pending and key != newest), None)
             if old is not None:
                 del self._views[old]
+
+
+def _without(messages: Sequence[dict[str, Any]], gone: Sequence[Message]) -> tuple[dict[str, Any], ...]:
+    """Return messages without those that are gone, each of these counting once."""
+    keys = [_key(message) for message in gone]
+    rest: list[dict[str, Any]] = []
+    for message in messages:
+        if _key(message) in keys:
+            keys.remove(_key(message))
+        else:
+            rest.append(message)
+    return tuple(rest)
+
+
+def _text_only(message: Message) -> dict[str, Any]:
+    """Leave images and files out: a view outlives its call, and there are many."""
+    content = message.get("content")
+    return {**message, "content": text_of(content)} if is_array(content) else dict(message)
 
 
 def _key(message: Message) -> tuple[Any, str]:

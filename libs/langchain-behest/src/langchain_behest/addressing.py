@@ -12,6 +12,7 @@ from langchain_core.runnables import RunnableConfig, ensure_config
 
 from langchain_behest.fields import BehestFields
 from langchain_behest.identity import Addressee, addressed, scope_of, scope_of_call, take_scope
+from langchain_behest.messages_in import with_cut_calls_apart
 
 __all__ = ["AddressedModel"]
 
@@ -102,10 +103,12 @@ class AddressedModel(BehestFields):
     # -- caches: an answer out of a conversation is no one else's, nor the next turn's ------------------------------
 
     def _generate_with_cache(self, messages: list[BaseMessage], *args: Any, **kwargs: Any) -> ChatResult:
-        return super(AddressedModel, self._for_caching(kwargs))._generate_with_cache(messages, *args, **kwargs)
+        model = self._for_caching(kwargs)
+        return with_cut_calls_apart(super(AddressedModel, model)._generate_with_cache(messages, *args, **kwargs))
 
     async def _agenerate_with_cache(self, messages: list[BaseMessage], *args: Any, **kwargs: Any) -> ChatResult:
-        return await super(AddressedModel, self._for_caching(kwargs))._agenerate_with_cache(messages, *args, **kwargs)
+        model = self._for_caching(kwargs)
+        return with_cut_calls_apart(await super(AddressedModel, model)._agenerate_with_cache(messages, *args, **kwargs))
 
     def _for_caching(self, kwargs: Mapping[str, Any]) -> AddressedModel:
         """Return this model, or one without cache for a call whose answer depends on what the gateway remembers."""

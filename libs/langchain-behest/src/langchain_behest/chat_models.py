@@ -22,7 +22,7 @@ from langchain_behest.messages_in import chat_result, combined_output
 from langchain_behest.params import CALL_OPTIONS, request_parameters
 from langchain_behest.request import Request, prepare
 from langchain_behest.structured import Method, structured_output
-from langchain_behest.tools import Tool, wire_tools
+from langchain_behest.tools import Tool, response_format, wire_tools
 from langchain_behest.tools import tool_choice as wire_tool_choice
 
 __all__ = ["ChatBehest"]
@@ -51,6 +51,15 @@ class ChatBehest(AddressedModel):
 
     Inside an agent's tool (LangGraph's `tools` node), and in calls that langchain's middleware makes for itself, a thread or
     session that is merely inherited does not apply: such a call is no turn of the conversation.
+
+    ## Key arguments
+
+    - for whom, and where: `user_id`, `session_id`, `thread_id`, `tier`
+    - the request: `model`, `temperature`, `max_tokens`, `top_p`, `stop`, `seed`, `n`, `presence_penalty`, `frequency_penalty`,
+      `logit_bias`, `logprobs`, `top_logprobs`, `reasoning_effort`, `service_tier`, and `model_kwargs`, `extra_body`,
+      `disabled_params`
+    - the connection: `api_key`, `base_url` or `slug`, or a whole `client`; `timeout`, `max_retries`
+    - streams: `streaming`, `stream_usage`; threads: `store_tool_calls`, `resend_history`
 
     ## Instantiate
 
@@ -113,6 +122,8 @@ class ChatBehest(AddressedModel):
 
     model.with_structured_output(Joke).invoke("Tell me a joke.")
     ```
+
+    An answer that was refused raises `BehestRefusalError`, one that was cut short langchain-core's `OutputParserException`.
 
     ## Image, file and audio input
 
@@ -215,6 +226,12 @@ class ChatBehest(AddressedModel):
             parameters.setdefault("stream_options", {"include_usage": False})
         return prepare(messages, self.behest.identify(scope), parameters, how)
 
+    def _should_stream(self, *, async_api: bool, run_manager: Any = None, **kwargs: Any) -> bool:
+        # A stream shows one answer: where several are asked for, a call that streams for its callbacks would lose the others.
+        if (kwargs.get("n") or self.n or 1) > 1 and not kwargs.get("stream"):
+            return False
+        return super()._should_stream(async_api=async_api, run_manager=run_manager, **kwargs)
+
     def _combine_llm_outputs(self, outputs: list[dict[str, Any] | None], /) -> dict[str, Any]:
         return combined_output(outputs)
 
@@ -242,6 +259,8 @@ class ChatBehest(AddressedModel):
             ValueError: `tool_choice` is the name of none of the tools.
         """
         formatted = wire_tools(tools, strict=strict)
+        if kwargs.get("response_format") is not None:
+            kwargs["response_format"] = response_format(kwargs["response_format"], strict=strict)
         chosen = {"tool_choice": wire_tool_choice(tool_choice, formatted), "parallel_tool_calls": parallel_tool_calls}
         return self.bind(
             tools=formatted, **{name: value for name, value in chosen.items() if value is not None}, **kwargs
@@ -262,9 +281,10 @@ class ChatBehest(AddressedModel):
             schema: A Pydantic class (answers are its instances), a TypedDict class, a JSON schema or an OpenAI function
                 (answers are dicts). Only `json_mode` does without.
             method: `json_schema` asks with `response_format`, `function_calling` with a tool, `json_mode` for any JSON.
-            include_raw: Whether to return `{"raw", "parsed", "parsing_error"}` instead of the parsed answer.
+            include_raw: Whether to return `{"raw", "parsed", "parsing_error"}` instead of the parsed answer; a parsing error is
+                then handed over, also at the end of a stream, instead of raised.
             strict: Whether the model must keep to the schema.
-            **kwargs: Further arguments of each call.
+            **kwargs: Further arguments of each call, such as `tools`; a reply that calls one has no answer, which is None.
 
         Raises:
             ValueError: The method is unknown, or has no schema or no use for `strict`.

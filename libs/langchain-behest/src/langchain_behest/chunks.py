@@ -10,7 +10,7 @@ from langchain_core.messages.tool import ToolCallChunk, tool_call_chunk
 from langchain_core.outputs import ChatGenerationChunk
 
 from behest_base import ToolCallPieces
-from langchain_behest.messages_in import PROVIDER, answer_metadata, extras, place
+from langchain_behest.messages_in import CUT_CALLS, PROVIDER, answer_metadata, extras, parsed_calls, place
 from langchain_behest.messages_out import PLACE
 from langchain_behest.usage import usage_metadata
 
@@ -20,6 +20,8 @@ __all__ = ["ChunkReader"]
 # adding up what is not a piece of text (a name, a flag, a score) would falsify or refuse it.
 _GROWING_TEXTS: Final = frozenset({"reasoning_content", "reasoning", "refusal"})
 _GROWING: Final = _GROWING_TEXTS | {"function_call", "audio", "thinking_blocks"}
+# The fields of a reasoning detail that come in pieces; of the others the last says all.
+_DETAIL_TEXTS: Final = ("text", "summary")
 
 Wire = Mapping[str, Any]
 
@@ -63,6 +65,8 @@ class ChunkReader:
         metadata = {"model_provider": PROVIDER, **self._metadata}
         if self._usage:
             metadata["token_usage"] = self._usage
+        if self._calls.calls and (cut := parsed_calls(self._calls.calls)[1]):
+            metadata[CUT_CALLS] = cut
         message = AIMessageChunk(
             content="",
             additional_kwargs=self._extras,
@@ -103,7 +107,9 @@ class ChunkReader:
 
     def _keep(self, name: str, value: Any) -> None:
         known = self._extras.get(name)
-        if isinstance(known, list) and isinstance(value, list):
+        if name == "reasoning_details" and isinstance(value, list):
+            self._extras[name] = _joined_details([*(known or ()), *value])
+        elif isinstance(known, list) and isinstance(value, list):
             self._extras[name] = known + value
         elif isinstance(known, dict) and isinstance(value, dict):
             self._extras[name] = {**known, **value}
@@ -132,6 +138,26 @@ def _call_chunk(pieces: ToolCallPieces, piece: Wire) -> ToolCallChunk:
         id=None if is_repeated else piece.get("id") or None,
         index=position,
     )
+
+
+def _joined_details(details: list[Any]) -> list[Any]:
+    """Join the pieces of each of OpenRouter's details: its signature fits the whole only, which is what has to go back."""
+    whole: list[Any] = []
+    for detail in details:
+        last = whole[-1] if whole else None
+        if isinstance(last, dict) and isinstance(detail, dict) and _is_of(last, detail):
+            texts = {
+                name: (last.get(name) or "") + (detail.get(name) or "") for name in _DETAIL_TEXTS if name in detail
+            }
+            whole[-1] = {**last, **{name: value for name, value in detail.items() if value is not None}, **texts}
+        else:
+            whole.append(detail)
+    return whole
+
+
+def _is_of(last: Wire, detail: Wire) -> bool:
+    is_same = all(last.get(name) == detail.get(name) for name in ("type", "index"))
+    return is_same and detail.get("index") is not None
 
 
 class _ThoughtPositions:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import mimetypes
 from collections.abc import Callable, Iterable, Mapping
 from typing import Any, Final
 
@@ -78,6 +79,10 @@ def _text(block: Block) -> dict[str, Any]:
     }
 
 
+def _text_plain(block: Block) -> dict[str, Any]:
+    return _text(block) if "text" in block else _file({"mime_type": "text/plain", **block})
+
+
 def _image_url(block: Block) -> dict[str, Any]:
     image = block.get("image_url")
     return {"type": "image_url", "image_url": {"url": image} if isinstance(image, str) else image}
@@ -105,7 +110,7 @@ def _video(block: Block) -> dict[str, Any]:
 def _file(block: Block) -> dict[str, Any]:
     if isinstance(block.get("file"), Mapping):  # the wire's own form
         return dict(block)
-    if (text := _source(block).get("text_data")) is not None:
+    if (text := _source_text(block)) is not None:
         return {"type": "text", "text": text}
     data, mime_type = _data(block)
     if data is not None:
@@ -126,7 +131,7 @@ def _filename(block: Block, mime_type: str) -> str:
     places = (block, block.get("extras") or {}, block.get("metadata") or {})
     named = next((place[key] for place in places for key in ("filename", "name", "title") if place.get(key)), None)
     # OpenAI refuses a file without a name.
-    return str(named or f"file.{mime_type.rsplit('/', maxsplit=1)[-1]}")
+    return str(named or f"file{mimetypes.guess_extension(mime_type) or ''}")
 
 
 def _non_standard(block: Block) -> dict[str, Any]:
@@ -134,15 +139,23 @@ def _non_standard(block: Block) -> dict[str, Any]:
     return _part(value) if isinstance(value, Mapping) else {"type": "text", "text": str(value)}
 
 
-def _source(block: Block) -> dict[str, Any]:
-    """Return an Anthropic block's source, its text under a key of its own."""
+def _source(block: Block) -> Mapping[str, Any]:
+    """Return an Anthropic block's source."""
     source = block.get("source")
-    if not isinstance(source, Mapping):
-        return {}
-    found = dict(source)
-    if found.get("type") == "text":
-        found["text_data"] = found.pop("data", "")
-    return found
+    return source if isinstance(source, Mapping) else {}
+
+
+def _source_text(block: Block) -> str | None:
+    """Return the text that an Anthropic document is, or consists of."""
+    source = _source(block)
+    match source.get("type"):
+        case "text":
+            return str(source.get("data") or "")
+        case "content":
+            content = wire_content(source.get("content") or "")
+            return content if isinstance(content, str) else "".join(part.get("text") or "" for part in content)
+        case _:
+            return None
 
 
 def _data(block: Block) -> tuple[str | None, str | None]:
@@ -168,7 +181,7 @@ def _address(block: Block) -> str:
 
 _BUILDERS: Final[Mapping[str, Callable[[Block], dict[str, Any]]]] = {
     "text": _text,
-    "text-plain": _text,
+    "text-plain": _text_plain,
     "image": _image,
     "image_url": _image_url,
     "audio": _audio,

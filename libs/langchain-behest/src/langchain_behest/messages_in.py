@@ -5,17 +5,33 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from typing import Any, Final
 
-from langchain_core.messages import AIMessage, InvalidToolCall, ToolCall
+from langchain_core.messages import AIMessage, BaseMessage, InvalidToolCall, ToolCall
 from langchain_core.output_parsers.openai_tools import make_invalid_tool_call, parse_tool_call
 from langchain_core.outputs import ChatGeneration, ChatResult
 
 from langchain_behest.messages_out import CALL_EXTRAS, PLACE
 from langchain_behest.usage import usage_metadata
 
-__all__ = ["PROVIDER", "answer_metadata", "chat_result", "combined_output", "extras", "parsed_calls", "place"]
+__all__ = [
+    "CUT_CALLS",
+    "PROVIDER",
+    "answer_metadata",
+    "chat_result",
+    "combined_output",
+    "extras",
+    "parsed_calls",
+    "place",
+    "with_cut_calls_apart",
+]
 
 PROVIDER: Final = "behest"
 """`model_provider` of every reply; its content blocks are read by `langchain_behest.content_in`."""
+
+CUT_CALLS: Final = "invalid_tool_calls"
+"""The key of `response_metadata` that names a stream's calls whose arguments are no JSON object.
+
+LangChain reads arguments of chunks as far as they go, so in their sum a call that was cut looks like one that is whole.
+"""
 
 _READ_FROM_CALL: Final = frozenset({"id", "type", "index", "function"})
 _READ_FROM_MESSAGE: Final = frozenset({"role", "content", "tool_calls", "name", "id"})
@@ -36,6 +52,38 @@ def chat_result(answer: Mapping[str, Any], user_id: str, model: str) -> ChatResu
     usage = answer.get("usage")
     generations = [_generation(choice, shared, answer) for choice in answer["choices"]]
     return ChatResult(generations=generations, llm_output={"token_usage": usage, "model_name": shared["model_name"]})
+
+
+def with_cut_calls_apart(result: ChatResult) -> ChatResult:
+    """Return a result put together from chunks with the calls that were cut among the invalid ones, not to be executed."""
+    if not any(CUT_CALLS in generation.message.response_metadata for generation in result.generations):
+        return result
+    generations = [
+        generation.model_copy(update={"message": _with_cut_calls_apart(generation.message)})
+        for generation in result.generations
+    ]
+    return result.model_copy(update={"generations": generations})
+
+
+def _with_cut_calls_apart(message: BaseMessage) -> BaseMessage:
+    metadata = dict(message.response_metadata)
+    cut = {call["id"]: call for call in metadata.pop(CUT_CALLS, ())}
+    if not isinstance(message, AIMessage):
+        return message
+    content = message.content
+    if isinstance(content, list):
+        content = [_cut_block(block, cut) if isinstance(block, dict) else block for block in content]
+    update = {
+        "content": content,
+        "tool_calls": [call for call in message.tool_calls if call["id"] not in cut],
+        "invalid_tool_calls": list(cut.values()),
+        "response_metadata": metadata,
+    }
+    return message.model_copy(update=update)
+
+
+def _cut_block(block: dict[str, Any], cut: Mapping[str | None, InvalidToolCall]) -> dict[str, Any]:
+    return {**cut[block["id"]]} if block.get("type") == "tool_call" and block.get("id") in cut else block
 
 
 def combined_output(outputs: Sequence[Mapping[str, Any] | None]) -> dict[str, Any]:

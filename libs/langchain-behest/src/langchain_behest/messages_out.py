@@ -107,7 +107,7 @@ def _assistant(message: AIMessage, *, is_of_this_turn: bool) -> dict[str, Any]:
         wire["function_call"] = extra["function_call"]
     if not wire["content"] and wire.keys() & {"tool_calls", "function_call"}:
         wire["content"] = None
-    if isinstance(refusal := extra.get("refusal"), str) and not wire["content"]:
+    if (refusal := _refusal(message)) and not wire["content"]:
         wire["refusal"] = refusal
     if audio := _audio(message):
         wire["audio"] = audio
@@ -134,8 +134,13 @@ def _calls(message: AIMessage) -> list[dict[str, Any]]:
     invalid = [_call(call, call["args"] or "", more) for call in message.invalid_tool_calls]
     if parsed or invalid:
         return parsed + invalid
-    raw = message.additional_kwargs.get("tool_calls") or ()
-    return [{name: value for name, value in call.items() if name in _WIRE_CALL_KEYS} for call in raw]
+    if raw := message.additional_kwargs.get("tool_calls"):
+        return [{name: value for name, value in call.items() if name in _WIRE_CALL_KEYS} for call in raw]
+    used = [
+        block for block in _blocks(message) if block.get("type") == "tool_use"
+    ]  # Anthropic's, copied without tool_calls
+    calls = [ToolCall(name=block["name"], args=block.get("input") or {}, id=block["id"]) for block in used]
+    return [_call(call, json.dumps(call["args"], ensure_ascii=False), more) for call in calls]
 
 
 def _call(call: ToolCall | InvalidToolCall, arguments: str, more: Mapping[str, Any]) -> dict[str, Any]:
@@ -144,10 +149,18 @@ def _call(call: ToolCall | InvalidToolCall, arguments: str, more: Mapping[str, A
     return {**kept, "id": call["id"], "type": "function", "function": function}
 
 
+def _blocks(message: AIMessage) -> list[dict[str, Any]]:
+    return [block for block in message.content if isinstance(block, dict)]
+
+
+def _refusal(message: AIMessage) -> str | None:
+    blocks = [block.get("refusal") for block in _blocks(message) if block.get("type") == "refusal"]
+    return next((each for each in (message.additional_kwargs.get("refusal"), *blocks) if isinstance(each, str)), None)
+
+
 def _audio(message: AIMessage) -> dict[str, Any] | None:
     """Return the reference to a spoken reply: the API takes back its id, not its data."""
-    blocks = [block for block in message.content if isinstance(block, dict) and block.get("type") == "audio"]
-    ids = [block["id"] for block in blocks if block.get("id")]
+    ids = [block["id"] for block in _blocks(message) if block.get("type") == "audio" and block.get("id")]
     audio = message.additional_kwargs.get("audio")
     if not ids and isinstance(audio, dict):
         return {"id": audio["id"]} if "id" in audio else audio
@@ -157,7 +170,7 @@ def _audio(message: AIMessage) -> dict[str, Any] | None:
 def _reasoning(message: AIMessage) -> dict[str, Any]:
     found = {name: value for name in _REASONING if (value := message.additional_kwargs.get(name))}
     if not found:
-        found = _reasoning_of_blocks([block for block in message.content if isinstance(block, dict)])
+        found = _reasoning_of_blocks(_blocks(message))
     if "thinking_blocks" in found:
         found["thinking_blocks"] = [_without_index(block) for block in found["thinking_blocks"]]
     return found

@@ -6,7 +6,7 @@ from collections.abc import Mapping, Sequence
 from typing import Any, Final
 
 from behest_base import BehestConfigError
-from langchain_behest.tools import response_format
+from langchain_behest.tools import response_format, tool_choice, wire_tools
 
 __all__ = ["CALL_OPTIONS", "PARAMETERS", "SYNONYMS", "request_parameters"]
 
@@ -79,12 +79,22 @@ def request_parameters(
     extra = {**(defaults.get("extra_body") or {}), **(call.get("extra_body") or {})}
     if merged.get("response_format") is not None:
         merged["response_format"] = response_format(merged["response_format"], strict=merged.pop("strict", None))
+    merged.update(_tools(merged))
     found = {
         name: value
         for name, value in merged.items()
         if value is not None and name not in _NOT_SENT and not _is_disabled(name, value, disabled)
     }
     return {**found, **extra}
+
+
+def _tools(merged: Mapping[str, Any]) -> dict[str, Any]:
+    """Return tools and choice that were given without `bind_tools`, as the wire takes them."""
+    tools, choice = merged.get("tools"), merged.get("tool_choice")
+    if tools and not all(isinstance(tool, dict) for tool in tools):
+        tools = wire_tools(tools)
+    wire = {"tools": tools, "tool_choice": tool_choice(choice, tools or ())}
+    return {name: value for name, value in wire.items() if merged.get(name) is not None}
 
 
 def _refuse(call: Mapping[str, Any]) -> None:

@@ -2,16 +2,13 @@
 
 from __future__ import annotations
 
-from operator import itemgetter
 from typing import Any, Final, Literal, Protocol
 
-from langchain_core.output_parsers import BaseOutputParser, JsonOutputParser, PydanticOutputParser
-from langchain_core.output_parsers.openai_tools import JsonOutputKeyToolsParser, PydanticToolsParser
-from langchain_core.outputs import ChatGeneration, Generation
-from langchain_core.runnables import Runnable, RunnableMap, RunnablePassthrough
+from langchain_core.output_parsers import BaseOutputParser
+from langchain_core.runnables import Runnable
 from langchain_core.utils.pydantic import is_basemodel_subclass
 
-from langchain_behest.errors import BehestRefusalError
+from langchain_behest.answers import JsonAnswer, JsonCall, PydanticAnswer, PydanticCall, with_raw
 from langchain_behest.tools import response_format, tool_name, wire_tools
 
 __all__ = ["Method", "structured_output"]
@@ -75,59 +72,19 @@ def _check(schema: Any, method: str, *, strict: bool | None) -> None:
         raise ValueError(msg)
 
 
-def _answer(asked: Runnable[Any, Any], parser: Runnable[Any, Any], *, include_raw: bool) -> Runnable[Any, Any]:
-    if not include_raw:
-        return asked | parser
-    parsed = RunnablePassthrough.assign(parsed=itemgetter("raw") | parser, parsing_error=lambda _: None)
-    failed = RunnablePassthrough.assign(parsed=lambda _: None)
-    return RunnableMap(raw=asked) | parsed.with_fallbacks([failed], exception_key="parsing_error")
+def _answer(asked: Runnable[Any, Any], parser: BaseOutputParser[Any], *, include_raw: bool) -> Runnable[Any, Any]:
+    return asked | (with_raw(parser) if include_raw else parser)
 
 
 def _tool_parser(schema: Any, tool: dict[str, Any]) -> BaseOutputParser[Any]:
     if _is_pydantic(schema):
-        return _PydanticCall(tools=[schema], first_tool_only=True)
-    return _JsonCall(key_name=tool_name(tool) or "", first_tool_only=True)
+        return PydanticCall(tools=[schema], first_tool_only=True)
+    return JsonCall(key_name=tool_name(tool) or "", first_tool_only=True)
 
 
 def _text_parser(schema: Any) -> BaseOutputParser[Any]:
-    return _PydanticAnswer(pydantic_object=schema) if _is_pydantic(schema) else _JsonAnswer()
+    return PydanticAnswer(pydantic_object=schema) if _is_pydantic(schema) else JsonAnswer()
 
 
 def _is_pydantic(schema: Any) -> bool:
     return isinstance(schema, type) and is_basemodel_subclass(schema)
-
-
-def _is_refused(result: list[Generation], *, partial: bool) -> bool:
-    """Say whether a refusal is on its way; raise it once it is whole.
-
-    Raises:
-        BehestRefusalError: The model refused.
-    """
-    message = result[0].message if result and isinstance(result[0], ChatGeneration) else None
-    refusal = message.additional_kwargs.get("refusal") if message is not None else None
-    if not isinstance(refusal, str):
-        return False
-    if partial and getattr(message, "chunk_position", None) != "last":
-        return True
-    msg = f"The model refused: {refusal}"
-    raise BehestRefusalError(msg, llm_output=refusal)
-
-
-class _PydanticAnswer(PydanticOutputParser[Any]):
-    def parse_result(self, result: list[Generation], *, partial: bool = False) -> Any:
-        return None if _is_refused(result, partial=partial) else super().parse_result(result, partial=partial)
-
-
-class _JsonAnswer(JsonOutputParser):
-    def parse_result(self, result: list[Generation], *, partial: bool = False) -> Any:
-        return None if _is_refused(result, partial=partial) else super().parse_result(result, partial=partial)
-
-
-class _PydanticCall(PydanticToolsParser):
-    def parse_result(self, result: list[Generation], *, partial: bool = False) -> Any:
-        return None if _is_refused(result, partial=partial) else super().parse_result(result, partial=partial)
-
-
-class _JsonCall(JsonOutputKeyToolsParser):
-    def parse_result(self, result: list[Generation], *, partial: bool = False) -> Any:
-        return None if _is_refused(result, partial=partial) else super().parse_result(result, partial=partial)

@@ -91,9 +91,7 @@ class BehestAsyncChatStore(OnThreads, AsyncDBChatStore):
     ) -> None:
         """Add messages, one after the other; see `add_message`."""
         _only_active(status)
-        contents = self._keeper(key).contents
-        for message in messages:
-            contents.put(message)
+        self._keeper(key).contents.put_and_look(messages)
 
     async def set_messages(
         self, key: str, messages: list[ChatMessage], status: MessageStatus = MessageStatus.ACTIVE
@@ -120,12 +118,15 @@ class BehestAsyncChatStore(OnThreads, AsyncDBChatStore):
         Raises:
             BehestConfigError: Only a part of it was to be deleted.
         """
-        keeper = self._keeper(key)
-        contents = await asyncio.to_thread(keeper.load)
-        everything = contents.messages()
-        if len(_with_status(everything, contents.archived, status)) < len(everything):
-            _refuse_part(f"its {MessageStatus(status).value} messages")
-        await asyncio.to_thread(keeper.delete)
+        if status is not None:
+            contents = await self._loaded(key)
+            everything = contents.messages()
+            chosen = _with_status(everything, contents.archived, status)
+            if not chosen:
+                return
+            if len(chosen) < len(everything):
+                _refuse_part(f"its {status.value} messages")
+        await asyncio.to_thread(self._keeper(key).delete)
 
     async def delete_oldest_messages(self, key: str, n: int) -> list[ChatMessage]:
         """Delete the oldest messages, which can be done only with all of them at once; return them.

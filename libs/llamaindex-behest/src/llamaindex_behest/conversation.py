@@ -29,6 +29,8 @@ class Conversation:
         asked: This turn's user message, None if no memory was told.
         was_put: Whether `asked` was put, rather than named in a read.
         archived: How many of the oldest messages a memory has set aside.
+        is_stale: Whether a turn began since `base` was read.
+        look_is_of_put: Whether the next look belongs to a put, and begins no turn.
     """
 
     def __init__(self) -> None:
@@ -41,6 +43,7 @@ class Conversation:
         self.asked: Message | None = None
         self.was_put = False
         self.archived = 0
+        self.is_stale = self.look_is_of_put = False
 
     def ask(self, message: Message, view: ThreadView, *, put: bool) -> None:
         """Note this turn's user message."""

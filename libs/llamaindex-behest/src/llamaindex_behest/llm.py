@@ -5,7 +5,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import Any
+from typing import Any, Final
 
 from llama_index.core.base.llms.types import (
     ChatMessage,
@@ -24,13 +24,18 @@ from llama_index.core.tools.types import BaseTool
 from llama_index.core.types import TokenAsyncGen, TokenGen
 from pydantic import SecretStr
 
-from behest_base import Behest
+from behest_base import Behest, BehestConfigError
 from llamaindex_behest.completions import acompletions_of, as_completion, as_messages, completions_of
 from llamaindex_behest.identity import Use, prompt_use, using
 from llamaindex_behest.structured import StructuredAnswers
 from llamaindex_behest.tools import keep_first_call, tool_arguments, tool_selections, with_user_message
 
 __all__ = ["BehestLLM"]
+
+_UNKNOWN_FIELDS: Final = (
+    "BehestLLM takes no {names}. The key is api_key=, the gateway's address base_url= or slug=; fields of the request that it "
+    "has no name for go into additional_kwargs=."
+)
 
 
 class BehestLLM(StructuredAnswers):
@@ -67,7 +72,13 @@ class BehestLLM(StructuredAnswers):
             api_key: API key, signing key or token, as `behest_base.Behest` takes it; else `BEHEST_KEY`.
             client: A client to call with, instead of one from `api_key`, `base_url`, `slug` and the environment.
             **fields: The other fields.
+
+        Raises:
+            BehestConfigError: One of the fields is unknown.
         """
+        if unknown := sorted(fields.keys() - type(self).model_fields.keys()):
+            fields.clear()  # no secret in the frame of an error
+            raise BehestConfigError(_UNKNOWN_FIELDS.format(names=", ".join(f"{name}=" for name in unknown)))
         super().__init__(model=model, **fields)
         self._connect(api_key, client)
 

@@ -36,16 +36,27 @@ class ThreadContents:
     def must_be_read(self) -> bool:
         """Whether the gateway has to be asked before the messages can be shown."""
         talk = self._talk
-        called_apart = talk.asked is None and not talk.in_use and self._view.turns_recorded > talk.accounted
-        return talk.base is None or (called_apart and self._view.turns_recorded > talk.read_at)
+        if talk.base is None or talk.look_is_of_put:
+            return talk.base is None
+        if talk.asked is not None:
+            return talk.is_stale or self._was_given_up
+        # The first look after a turn: another process may have gone on. Or this client's model was called past the memory.
+        return not talk.in_use or self._view.turns_recorded > max(talk.accounted, talk.read_at)
+
+    @property
+    def _was_given_up(self) -> bool:
+        """Whether an engine's call broke off before the engine put anything of its turn: the thread may have it."""
+        talk, recorded = self._talk, self._view.turns_recorded
+        return not talk.was_put and not talk.turn and recorded > max(talk.opened_at, talk.read_at)
 
     def was_read(self, messages: Sequence[Message]) -> None:
         """Take in what the gateway holds."""
         talk = self._talk
         talk.base = [dict(message) for message in messages]
         talk.turn = list(self._view.pending)
+        talk.is_stale = False
         talk.read_at = self._view.turns_recorded
-        if talk.asked is None:
+        if talk.asked is None and not talk.in_use:
             talk.accounted = talk.read_at
 
     def expire(self, question: str | None = None) -> None:
@@ -63,7 +74,10 @@ class ThreadContents:
     def messages(self) -> list[ChatMessage]:
         """Return all messages, oldest first; those that the thread holds are marked with it."""
         talk = self._talk
-        talk.in_use, talk.looked_at = True, self._view.turns_recorded
+        if talk.look_is_of_put:
+            talk.look_is_of_put = False
+        else:
+            talk.in_use, talk.looked_at = True, self._view.turns_recorded
         waiting = [_key(message) for message in self._view.pending]
         held = [self._marked(message) for message in talk.base or ()]
         # A tool's result may be put before the call that takes it along (a handoff), so that it goes by its neighbours' marks.
@@ -76,6 +90,16 @@ class ThreadContents:
         return from_wire(message, {"thread_id": self._thread_id})
 
     # -- putting ------------------------------------------------------------------------------------------------------
+
+    def put_and_look(self, messages: Sequence[ChatMessage]) -> None:
+        """Take messages as `put` does, for who looks at all of them right after that, as `Memory` does to see how long they are.
+
+        Raises:
+            BehestConfigError: One can't be stored.
+        """
+        for message in messages:
+            self.put(message)
+        self._talk.look_is_of_put = True
 
     def put(self, message: ChatMessage) -> None:
         """Take a message that a framework puts at the end.
@@ -103,11 +127,8 @@ class ThreadContents:
         begins = talk.asked is None or talk.was_put or _key(talk.asked) != _key(wire)
         view.add_pending([wire])
         talk.ask(wire, view, put=True)
-        if begins:
-            # Read anew at the next look: another process may have gone on with the thread.
-            talk.base, talk.turn = None, list(view.pending)
-        else:
-            talk.turn.append(wire)
+        talk.turn.append(wire)
+        talk.is_stale = talk.is_stale or begins  # another process may have gone on with the thread
 
     def _was_recorded_before_put(self, wire: Message) -> bool:
         """Say whether an engine puts only now what its call has recorded (the context engines do)."""
@@ -189,8 +210,9 @@ class ThreadContents:
             self._refuse_rewriting()
         self._view.remove_pending(waiting)
         del self._talk.turn[index - len(self._talk.base or ())]
-        if not self._view.pending:
-            self._talk.end(self._view)
+        self._talk.end(self._view)
+        if self._view.pending:
+            self._talk.ask(self._view.pending[-1], self._view, put=True)
         return everything[index]
 
     def clear(self) -> None:
@@ -218,7 +240,8 @@ class ThreadContents:
             "A reply that no call in the thread produced",
             " CondenseQuestionChatEngine can't work with a thread: its answers come from a query engine that never sees what "
             "the user typed; use CondensePlusContextChatEngine. Where an answer was refined over several calls, retrieve "
-            "less, or raise context_window=.",
+            "less, or raise context_window=. Where Memory puts its blocks into the user's message, have it put them into the "
+            "system message (InsertMethod.SYSTEM).",
         )
 
     def _refuse(self, what: str, more: str = "") -> NoReturn:

@@ -25,11 +25,10 @@ def main(arguments: list[str] | None = None) -> None:
     )
     try:
         emulator.start()
-    except OSError as error:
+    except (OSError, OverflowError) as error:  # taken or not allowed, and no port at all
         emulator.stop()
-        sys.exit(
-            f"The emulator can't listen on {given.host}:{given.port}: {error.strerror}. Choose another with --port."
-        )
+        why = getattr(error, "strerror", None) or str(error).rstrip(".")
+        sys.exit(f"The emulator can't listen on {given.host}:{given.port}: {why}. Choose another with --port.")
     print("The Behest emulator is running; Ctrl-C stops it. In another shell:\n")
     for name, value in {**emulator.env, "BEHEST_USER_ID": "alice"}.items():
         print(f"export {name}={value}")

@@ -65,6 +65,7 @@ class Emulator(Controls):
         self._settings = settings
         self._server: uvicorn.Server | None = None
         self._thread: threading.Thread | None = None
+        self._listener: socket.socket | None = None
         self._apply()
 
     @property
@@ -82,17 +83,19 @@ class Emulator(Controls):
 
         Raises:
             OSError: The port is taken.
+            OverflowError: It is no port's number.
         """
-        # With its protocol named, since asyncio else leaves Nagle's algorithm on, and each answer waits 40 ms for an ACK.
+        # With the protocol named, asyncio turns Nagle's algorithm off; with it on, each answer would take 40 ms.
         listener = socket.socket(proto=socket.IPPROTO_TCP)
         listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
         try:
             listener.bind((self._host, self._port))
             # From here on connections wait in the queue, so that nobody has to wait for the server to be up.
             listener.listen(128)
-        except OSError:
+        except (OSError, OverflowError):
             listener.close()
             raise
+        self._listener = listener
         self._port = listener.getsockname()[1]
         config = uvicorn.Config(
             make_app(self),
@@ -118,6 +121,8 @@ class Emulator(Controls):
             self._server.should_exit = self._server.force_exit = True
             self._thread.join()
             self._server = self._thread = None
+        if self._listener is not None:
+            self._listener.close()  # a server that is stopped before it was up leaves it open
         self.store.close()
 
     def reset(self) -> None:
