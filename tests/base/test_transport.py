@@ -13,7 +13,6 @@ import threading
 import warnings
 from collections.abc import Callable, Generator
 from contextlib import contextmanager
-from typing import Any
 
 import pytest
 
@@ -124,15 +123,6 @@ def complete_in_a_thread(behest: Behest) -> object:
 def complete_in_a_task(behest: Behest) -> object:
     """Make a plain call in a loop."""
     return asyncio.run(behest.acomplete(HELLO, scope=ALICE))
-
-
-def stream_in_a_task(behest: Behest) -> object:
-    """Make a streamed call in a loop."""
-
-    async def read() -> list[dict[str, Any]]:
-        return [chunk async for chunk in behest.astream(HELLO, scope=ALICE)]
-
-    return asyncio.run(read())
 
 
 @contextmanager

@@ -316,9 +316,8 @@ class TokenPool:
         if now < self._next_sweep:
             return
         self._next_sweep = now + SWEEP_SECONDS
-        for key in list(
-            self._slots
-        ):  # in one C call, as above: pairs would be made, and a collection could come between
+        # Keys are copied in one C call, as above; pairs would be made first, and a collection could come between.
+        for key in list(self._slots):
             if self._slots[key].droppable(self._clock):
                 del self._slots[key]
 
