@@ -288,9 +288,12 @@ def test_the_openai_extra_says_how_to_get_it() -> None:
 
 
 def test_heavy_imports_are_left_to_those_who_need_them() -> None:
-    """Importing the package imports neither the SDK nor a server, nor httpx2."""
+    """The package and a client with an API key import neither the SDK nor a server, nor httpx2, nor cryptography."""
     code = (
-        "import sys, behest_base; print([m for m in ('openai', 'starlette', 'uvicorn', 'httpx2') if m in sys.modules])"
+        "import sys; from behest_base import Behest\n"
+        "Behest('behest_sk_test_' + 'x' * 8, base_url='http://127.0.0.1:9')\n"
+        "heavy = ('openai', 'starlette', 'uvicorn', 'httpx2', 'jwt', 'cryptography')\n"
+        "print([name for name in heavy if name in sys.modules])"
     )
     done = subprocess.run([sys.executable, "-c", code], check=True, capture_output=True, text=True)
     assert done.stdout.strip() == "[]"

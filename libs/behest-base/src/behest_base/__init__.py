@@ -3,6 +3,8 @@
 `Behest` is the client, `scope` says for whom a block of code calls, `behest_base.emulator` is the gateway on a laptop.
 """
 
+from typing import TYPE_CHECKING, Any
+
 from behest_base.auth import BehestAuth
 from behest_base.client import Behest
 from behest_base.clock import Clock
@@ -31,8 +33,10 @@ from behest_base.threads import Thread, ThreadMessage
 from behest_base.tokens import MintedToken
 from behest_base.tool_calls import ToolCallPieces
 from behest_base.usage import Usage
-from behest_base.verifier import BehestVerifier
 from behest_base.views import ThreadView
+
+if TYPE_CHECKING:
+    from behest_base.verifier import BehestVerifier
 
 __all__ = [
     "UNSET",
@@ -73,3 +77,13 @@ __all__ = [
 ]
 
 __version__ = "0.1.0"
+
+
+def __getattr__(name: str) -> Any:
+    """Import `BehestVerifier` when it is asked for: cryptography, which it needs, takes longer than all else here."""
+    if name == "BehestVerifier":
+        from behest_base.verifier import BehestVerifier  # noqa: PLC0415 - what this function is for
+
+        return BehestVerifier
+    msg = f"module {__name__!r} has no attribute {name!r}"
+    raise AttributeError(msg)

@@ -6,15 +6,15 @@ import base64
 import binascii
 import re
 from dataclasses import dataclass
-from typing import Final
+from typing import TYPE_CHECKING, Final
 
-from cryptography.exceptions import UnsupportedAlgorithm
-from cryptography.hazmat.primitives.asymmetric.rsa import RSAPrivateKey
-from cryptography.hazmat.primitives.serialization import load_pem_private_key
 from pydantic import SecretStr
 
 from behest_base.errors import BehestConfigError
 from behest_base.jwts import is_jwt
+
+if TYPE_CHECKING:
+    from cryptography.hazmat.primitives.asymmetric.rsa import RSAPrivateKey
 
 __all__ = ["ApiKey", "Credential", "PresetToken", "SigningKey", "is_private_key", "load_signing_key", "parse_key"]
 
@@ -128,6 +128,11 @@ def _is_pem(text: str) -> bool:
 def _load(pem: str, kid: str | None) -> SigningKey | str:
     if not kid:
         return "A private key needs the id under which its public half stands in the tenant's JWKS: pass kid= or set BEHEST_KID."
+    # Imported here: most have an API key, which needs none of it.
+    from cryptography.exceptions import UnsupportedAlgorithm  # noqa: PLC0415
+    from cryptography.hazmat.primitives.asymmetric.rsa import RSAPrivateKey  # noqa: PLC0415
+    from cryptography.hazmat.primitives.serialization import load_pem_private_key  # noqa: PLC0415
+
     try:
         key = load_pem_private_key(pem.encode("ascii"), password=None)
     except (ValueError, TypeError, UnsupportedAlgorithm):
