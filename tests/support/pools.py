@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from concurrent.futures import ThreadPoolExecutor
+from concurrent.futures import Future, ThreadPoolExecutor
 from typing import Any
 
 from behest_base import BehestConnectionError, BehestError
@@ -11,7 +11,7 @@ from behest_base.pool import TokenPool
 from support.clocks import HandClock
 from support.minters import HandMinter
 
-__all__ = ["CALLERS", "KEY", "down", "in_threads", "make"]
+__all__ = ["CALLERS", "KEY", "down", "in_threads", "make", "until_someone_waits"]
 
 
 KEY = ("alice", None)
@@ -47,3 +47,9 @@ def in_threads(call: Callable[[], Any], n: int = CALLERS) -> list[Any]:
 
     with ThreadPoolExecutor(n) as threads:
         return [future.result(20) for future in [threads.submit(one) for _ in range(n)]]
+
+
+def until_someone_waits(outcome: Future[Any]) -> None:
+    """Return when a thread waits for a flight's outcome."""
+    while not outcome._condition._waiters:  # type: ignore[attr-defined] # whom the condition will wake
+        pass
