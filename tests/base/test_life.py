@@ -19,7 +19,7 @@ from typing import Any
 import pytest
 from pydantic import SecretStr
 
-from behest_base import Behest, BehestConfigError, BehestSettings, Scope, close_shared, shared
+from behest_base import Behest, BehestAuthError, BehestConfigError, BehestSettings, Scope, close_shared, shared
 from behest_base.clock import SYSTEM_CLOCK
 from behest_base.emulator import Emulator
 from behest_base.pool import TokenPool
@@ -143,6 +143,18 @@ def test_shared_clients() -> None:
     assert Behest.shared() is not first
 
 
+def test_settings_that_differ_in_their_key_share_no_client(gateway: Emulator) -> None:
+    """Property 18: nobody's calls go out with the key of another's settings."""
+    mine, theirs = (
+        BehestSettings(key=SecretStr(key), base_url=gateway.base_url) for key in (gateway.api_key, api_key())
+    )
+    assert Behest.shared(settings=mine) is Behest.shared(settings=mine)
+    assert Behest.shared(settings=theirs) is not Behest.shared(settings=mine)
+    with pytest.raises(BehestAuthError):
+        Behest.shared(settings=theirs).threads.list(user_id="alice")
+    assert [request.status for request in gateway.requests] == [401]
+
+
 def test_shared_clients_are_closed_with_the_process(environment: Emulator) -> None:
     """A program that makes models and no client ends without a warning of an open connection."""
     code = "from behest_base import Behest, Scope; Behest.shared().threads.list(user_id='alice')"
@@ -205,7 +217,7 @@ def test_scopes_pickle_without_their_token(gateway: Emulator) -> None:
 UNBLOCKED = """
 import asyncio, os
 from blockbuster import BlockBuster
-from behest_base import Behest, BehestVerifier, scope
+from behest_base import Behest, BehestAuthError, BehestVerifier, scope
 
 BODY = {"messages": [{"role": "user", "content": "Hello."}]}
 

@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Any, Final
 from pydantic import SecretStr
 
 from behest_base.forks import on_fork
+from behest_base.settings import BehestSettings
 
 if TYPE_CHECKING:
     from behest_base.core import Core
@@ -68,7 +69,13 @@ def _fingerprint(cls: type[Core], key: SecretStr | None, arguments: dict[str, An
     """Return a digest of what decides a client, so that the cache's keys hold no secret."""
     environment = sorted((name, value) for name, value in os.environ.items() if name.upper().startswith("BEHEST_"))
     default = {name: parameter.default for name, parameter in inspect.signature(cls.__init__).parameters.items()}
-    given = sorted((name, repr(value)) for name, value in arguments.items() if value != default.get(name))
+    given = sorted((name, _told(value)) for name, value in arguments.items() if value != default.get(name))
     secret = key.get_secret_value() if key is not None else None
     whole = repr((f"{cls.__module__}.{cls.__qualname__}", secret, given, environment))
     return hashlib.sha256(whole.encode("utf-8", "surrogatepass")).hexdigest()
+
+
+def _told(value: object) -> str:
+    """Return what tells an argument from others; settings that differ in their key alone look the same."""
+    key = value.key if isinstance(value, BehestSettings) else None
+    return repr(value) if key is None else repr((value, key.get_secret_value()))
