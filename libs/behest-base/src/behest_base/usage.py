@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import datetime as dt
 from typing import Final
 
@@ -9,6 +10,7 @@ from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
 from behest_base.errors import BehestConfigError, BehestNotFoundError, BehestServerError
 from behest_base.exchange import Call, Operation, read_json
+from behest_base.jsons import is_object
 from behest_base.scope import Identity
 
 __all__ = ["ModelUsage", "Usage", "UsageBucket", "UsageWindow", "read_usage"]
@@ -99,6 +101,7 @@ def read_usage(identity: Identity, from_: Moment, to: Moment) -> Operation[Usage
     Raises:
         BehestConfigError: A moment is none of these, or the end is before the begin.
         BehestNotFoundError: This environment has no usage endpoint.
+        BehestServerError: The answer is no usage report.
     """
     bounds = {"from": _moment("from_", from_), "to": _moment("to", to)}
     params = {name: moment.isoformat() for name, moment in bounds.items() if moment is not None}
@@ -109,23 +112,25 @@ def read_usage(identity: Identity, from_: Moment, to: Moment) -> Operation[Usage
         error.message = f"This gateway has no usage endpoint ({USAGE}); not every environment does. {error.message}"
         error.args = (error.message,)
         raise
+    if not is_object(answer) or Usage.model_fields.keys().isdisjoint(answer):
+        msg = "The gateway's answer is no usage report: it has none of project_id, window, platform and byok."
+        raise BehestServerError(msg, raw=answer)
     try:
         return Usage.model_validate(answer)
     except ValidationError as error:
         fields = ", ".join(sorted({".".join(map(str, problem["loc"])) for problem in error.errors()}))
-        msg = f"The gateway's usage report can't be read: {fields or 'it is not an object'}."
+        msg = f"The gateway's usage report can't be read: {fields}."
         raise BehestServerError(msg, raw=answer) from None
 
 
-def _moment(name: str, value: Moment) -> dt.date | None:
+def _moment(name: str, value: object) -> dt.date | None:
     if isinstance(value, str):
-        try:
-            value = (
-                dt.date.fromisoformat(value) if len(value) == len("2026-01-31") else dt.datetime.fromisoformat(value)
-            )
-        except ValueError:
-            msg = f"{name}= must be a date, a datetime, or ISO 8601 text such as 2026-01-31."
-            raise BehestConfigError(msg) from None
+        with contextlib.suppress(ValueError):
+            is_day = len(value) == len("2026-01-31")
+            value = dt.date.fromisoformat(value) if is_day else dt.datetime.fromisoformat(value)
+    if value is not None and not isinstance(value, dt.date):
+        msg = f"{name}= must be a date, a datetime, or ISO 8601 text such as 2026-01-31."
+        raise BehestConfigError(msg)
     if isinstance(value, dt.datetime) and value.tzinfo is None:
         msg = f"{name}= is a datetime without a time zone, which the gateway would guess: give tzinfo=datetime.UTC or another."
         raise BehestConfigError(msg)
