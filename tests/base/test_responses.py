@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import email.utils
+import time
 from typing import Any
 
 import httpx
@@ -10,7 +11,7 @@ import pytest
 
 import behest_base
 from behest_base import errors
-from behest_base.responses import error_from, error_from_event, retry_after_seconds
+from behest_base.responses import error_from, error_from_event, retry_after_seconds, server_time
 from support.keys import api_key
 from support.minters import made_up_token
 
@@ -42,6 +43,7 @@ def answer(status: int, body: Any = None, **headers: str) -> httpx.Response:
         (500, None, errors.BehestServerError),
         (502, "<!DOCTYPE html><html>Bad gateway</html>", errors.BehestServerError),
         (302, "", errors.BehestConfigError),
+        (408, {"error": {"message": "litellm.Timeout", "code": "408"}}, errors.BehestTimeoutError),
         (418, "teapot", errors.BehestBadRequestError),
     ],
 )
@@ -90,6 +92,7 @@ def test_messages_are_short_and_hold_no_credential() -> None:
         ({"retry-after-ms": "x", "retry-after": "2"}, 2),
         ({"retry-after": email.utils.formatdate(NOW + 30, usegmt=True)}, 30),
         ({"retry-after": email.utils.formatdate(NOW - 30, usegmt=True)}, 0),
+        ({"retry-after": "+10000 years"}, None),
         ({}, None),
     ],
 )
@@ -99,6 +102,20 @@ def test_retry_after(headers: dict[str, str], seconds: float | None) -> None:
     error = error_from(httpx.Response(429, headers=headers, json={}), wall=NOW)
     assert isinstance(error, errors.BehestRateLimitError)
     assert error.retry_after == seconds
+
+
+@pytest.mark.parametrize("zone", ["", " GMT", " -0000", " +0000"])
+def test_dates_are_in_gmt_said_or_not(monkeypatch: pytest.MonkeyPatch, zone: str) -> None:
+    """Whatever this machine's time zone is."""
+    monkeypatch.setenv("TZ", "America/New_York")
+    time.tzset()
+    try:
+        date = f"Thu, 01 Jan 1970 00:00:30{zone}"
+        assert retry_after_seconds({"retry-after": date}, wall=0) == 30
+        assert server_time({"date": date}) == 30
+    finally:
+        monkeypatch.delenv("TZ")
+        time.tzset()
 
 
 @pytest.mark.parametrize(

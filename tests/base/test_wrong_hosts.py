@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import json
 from collections.abc import Callable, Coroutine
 from typing import Any
 
@@ -15,9 +16,11 @@ from behest_base import (
     BehestError,
     BehestServerError,
     BehestStreamError,
+    BehestTimeoutError,
     Scope,
+    scope,
 )
-from behest_base.emulator import Emulator, RawResponse
+from behest_base.emulator import Emulator, RawResponse, RawSSE
 
 HELLO = {"messages": [{"role": "user", "content": "Hello."}]}
 ALICE = Scope("alice")
@@ -104,3 +107,36 @@ def test_an_error_that_breaks_off(gateway: Emulator, behest: Behest, form: str) 
     assert not isinstance(error, BehestBadRequestError)
     assert "broke" in str(error)
     assert "base_url= (BEHEST_BASE_URL)" in str(error)
+
+
+@pytest.mark.parametrize("form", [*PLAIN])
+@pytest.mark.parametrize("choices", [5, {}, ["x"], [{"message": "x"}]])
+def test_a_reply_in_no_form_known(gateway: Emulator, behest: Behest, form: str, choices: Any) -> None:
+    """It is the gateway's fault, and typed as that, in a thread and out of one."""
+    body = {"choices": choices}
+    for thread_id in (None, "t"):
+        gateway.fail_next(status=200, path="chat", body=body)
+        with scope(thread_id=thread_id):
+            error = _error(behest, form)
+        assert isinstance(error, BehestServerError)
+        assert error.raw == body
+
+
+@pytest.mark.parametrize("form", [*STREAMED])
+@pytest.mark.parametrize("choices", [5, ["x"], [{"delta": "x"}], [{"delta": {"tool_calls": ["x"]}}]])
+def test_a_chunk_in_no_form_known(gateway: Emulator, behest: Behest, form: str, choices: Any) -> None:
+    """It ends the stream as one that broke, with the text so far."""
+    chunks = [{"choices": [{"index": 0, "delta": {"content": "So far"}}]}, {"choices": choices}]
+    gateway.script(RawSSE([b"data: " + json.dumps(chunk).encode() + b"\n\n" for chunk in chunks]))
+    error = _error(behest, form)
+    assert isinstance(error, BehestStreamError)
+    assert error.partial == "So far"
+
+
+def test_a_timeout_behind_the_gateway(gateway: Emulator, behest: Behest) -> None:
+    """A 408 is a time-out and no malformed request: in a thread it is not sent again, nor is the thread read for mending."""
+    gateway.fail_next(status=408, path="chat")
+    with pytest.raises(BehestTimeoutError) as caught:
+        behest.complete(HELLO, scope=Scope("alice", thread_id="t"))
+    assert (caught.value.status, caught.value.is_retryable) == (408, True)
+    assert [request.kind for request in gateway.requests] == ["mint", "chat"]

@@ -9,8 +9,8 @@ from typing import Any, Final, Self, cast
 import httpx
 
 from behest_base.hosts import Origin, origin_of
-from behest_base.minters import server_time
 from behest_base.pool import Key, TokenPool
+from behest_base.responses import server_time
 from behest_base.scope import Identity
 from behest_base.tokens import Token
 
@@ -55,7 +55,7 @@ class BehestAuth(httpx.Auth):
         token = None if identity.token else self._pool.get(key)
         response = yield _attach(request, identity, token)
         if response.status_code == UNAUTHORIZED and token is not None:
-            self._pool.reject(key, token, server_time(response))
+            self._pool.reject(key, token, server_time(response.headers))
             renewed = self._pool.get(key)
             if renewed.authorization != token.authorization:
                 yield _attach(request, identity, renewed)
@@ -71,7 +71,7 @@ class BehestAuth(httpx.Auth):
         token = None if identity.token else await self._pool.aget(key)
         response = yield _attach(request, identity, token)
         if response.status_code == UNAUTHORIZED and token is not None:
-            self._pool.reject(key, token, server_time(response))
+            self._pool.reject(key, token, server_time(response.headers))
             renewed = await self._pool.aget(key)
             if renewed.authorization != token.authorization:
                 yield _attach(request, identity, renewed)

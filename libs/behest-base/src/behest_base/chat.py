@@ -11,7 +11,7 @@ import pydantic_core
 
 from behest_base.errors import BehestBadRequestError, BehestError, BehestServerError, BehestStreamError
 from behest_base.exchange import Call, Operation, read_json
-from behest_base.jsons import is_object
+from behest_base.jsons import is_array, is_object
 from behest_base.redaction import redact
 from behest_base.responses import MESSAGE_CHARACTERS, error_from_event
 from behest_base.scope import UNSET, Identity, Unset
@@ -67,7 +67,7 @@ def _completion(call: Call) -> Operation[tuple[dict[str, Any], list[dict[str, An
         call = yield from with_closed_calls(call, error)
         response = yield call
     answer = read_json(response)
-    if not is_object(answer) or not isinstance(answer.get("choices"), list):
+    if not is_object(answer) or not _are_choices(answer.get("choices")):
         raise _not_a_completion(response, answer)
     completed = answer
     completed["behest"] = place_of(call.identity, response.headers)
@@ -165,8 +165,11 @@ class StreamReader:
             raise self._failed("holds an event that is not an object")
         if "error" in chunk:
             raise self._error(chunk)
-        for choice in chunk.get("choices") or ():
-            self._note(choice)
+        try:
+            for choice in chunk.get("choices") or ():
+                self._note(choice)
+        except (AttributeError, TypeError):
+            raise self._failed("holds a chunk in none of the forms known") from None
         if self._place is not None:
             chunk["behest"], self._place = self._place, None
         return chunk
@@ -233,9 +236,13 @@ def messages_of(call: Call) -> list[dict[str, Any]]:
     return list((call.json or {}).get("messages") or ())
 
 
+def _are_choices(choices: Any) -> bool:
+    return is_array(choices) and all(is_object(one) and is_object(one.get("message") or {}) for one in choices)
+
+
 def _not_a_completion(response: httpx.Response, answer: Any) -> BehestServerError:
     return BehestServerError(
-        "The gateway's answer to a chat call has no 'choices'.",
+        "The gateway's answer to a chat call has no 'choices', or none with a message.",
         status=response.status_code,
         trace_id=response.headers.get("x-trace-id"),
         request_id=response.headers.get("x-request-id"),

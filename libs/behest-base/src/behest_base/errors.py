@@ -12,7 +12,7 @@ BehestError
 ├── BehestContentBlockedError  451
 ├── BehestServerError          5xx, and an answer that isn't what the gateway promises
 ├── BehestConnectionError      no answer
-│   └── BehestTimeoutError     no answer in time
+│   └── BehestTimeoutError     no answer in time, 408
 └── BehestStreamError          a stream that broke or ended early; `.partial`
 ```
 
@@ -142,7 +142,7 @@ class BehestConnectionError(BehestError):
 
 
 class BehestTimeoutError(BehestConnectionError, TimeoutError):
-    """The gateway did not answer in time."""
+    """The gateway did not answer in time, or said that something behind it did not (408)."""
 
 
 class BehestStreamError(BehestError):

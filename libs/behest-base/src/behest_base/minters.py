@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-import email.utils
 from collections.abc import Callable
 from typing import TYPE_CHECKING, Any, Final
 
@@ -16,14 +15,14 @@ from behest_base.jsons import JSON_HEADERS, write_json
 from behest_base.jwts import number_claim, read_claims
 from behest_base.keys import ApiKey, PresetToken, SigningKey
 from behest_base.pool import on_a_loop
-from behest_base.responses import error_from
+from behest_base.responses import error_from, server_time
 from behest_base.tokens import MAX_LIFETIME_SECONDS, Grant, Minter, Wanted, read_grant
 
 if TYPE_CHECKING:
     from behest_base.settings import BehestSettings
     from behest_base.transport import HttpClients
 
-__all__ = ["ApiKeyMinter", "DeferredMinter", "PresetMinter", "make_minter", "server_time"]
+__all__ = ["ApiKeyMinter", "DeferredMinter", "PresetMinter", "make_minter"]
 
 MINT_TIMEOUT_SECONDS: Final = 10.0
 # A renewal is made by a call that has a token already; it shall not wait long for a mint that is down.
@@ -74,7 +73,7 @@ class ApiKeyMinter:
     def _read(self, response: httpx.Response) -> Grant:
         if not response.is_success:
             raise _explained(error_from(response, wall=self._clock.wall()))
-        outcome = read_grant(response.content, wall=self._clock.wall(), server_time=server_time(response))
+        outcome = read_grant(response.content, wall=self._clock.wall(), server_time=server_time(response.headers))
         if isinstance(outcome, BehestError):
             raise outcome
         return outcome
@@ -204,12 +203,3 @@ class PresetMinter:
 
     def note_server_time(self, server_time: float) -> None:
         """Nothing to learn: the gateway itself decides until well past the end."""
-
-
-def server_time(response: httpx.Response) -> float | None:
-    """Return the `Date` of an answer in Unix seconds, if it has one."""
-    value = response.headers.get("date")
-    try:
-        return email.utils.parsedate_to_datetime(value).timestamp() if value else None
-    except (ValueError, OverflowError):
-        return None

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import datetime as dt
 import email.utils
 import math
 import re
@@ -22,11 +23,21 @@ from behest_base.errors import (
     BehestQuotaError,
     BehestRateLimitError,
     BehestServerError,
+    BehestTimeoutError,
 )
 from behest_base.jsons import is_object
 from behest_base.redaction import redact, redact_json
 
-__all__ = ["Answer", "Envelope", "error_from", "error_from_event", "parse_json", "read_envelope", "retry_after_seconds"]
+__all__ = [
+    "Answer",
+    "Envelope",
+    "error_from",
+    "error_from_event",
+    "parse_json",
+    "read_envelope",
+    "retry_after_seconds",
+    "server_time",
+]
 
 BUDGET_EXCEEDED: Final = "budget_exceeded"
 # A message is for a person: more than this of a gateway's text helps nobody.
@@ -178,6 +189,8 @@ def _kind(status: int, envelope: Envelope) -> type[BehestError]:  # noqa: PLR091
             return BehestQuotaError
         case 404:
             return BehestNotFoundError
+        case 408:
+            return BehestTimeoutError
         case 429:
             return BehestQuotaError if envelope.code == BUDGET_EXCEEDED else BehestRateLimitError
         case 451:
@@ -214,11 +227,23 @@ def retry_after_seconds(headers: Mapping[str, str], *, wall: float) -> float | N
     seconds = _number(value)
     if seconds is not None or value is None:
         return seconds
+    moment = _http_date(value)
+    return None if moment is None else max(0.0, moment - wall)
+
+
+def server_time(headers: Mapping[str, str]) -> float | None:
+    """Return the `Date` of an answer in Unix seconds, if it has one."""
+    value = headers.get("date")
+    return None if value is None else _http_date(value)
+
+
+def _http_date(value: str) -> float | None:
     try:
-        moment = email.utils.parsedate_to_datetime(value).timestamp()
-    except (ValueError, OverflowError, OSError):
+        moment = email.utils.parsedate_to_datetime(value)
+        # HTTP dates are in GMT, said or not; without a zone Python would take them for local time.
+        return (moment if moment.tzinfo else moment.replace(tzinfo=dt.UTC)).timestamp()
+    except (ValueError, OverflowError):
         return None
-    return max(0.0, moment - wall)
 
 
 def _number(value: str | None) -> float | None:
