@@ -14,6 +14,7 @@ import warnings
 from collections.abc import Callable, Generator
 from contextlib import contextmanager
 
+import httpx
 import pytest
 
 from behest_base import (
@@ -215,3 +216,21 @@ def test_what_never_left_this_machine_is_sent_again_in_a_thread_too(gateway: Emu
     ):
         _ = asyncio.run(behest.acomplete(HELLO, scope=where)) if in_a_task else behest.complete(HELLO, scope=where)
     assert len(waits) == 2
+
+
+def test_connecting_takes_ten_seconds_at_most(gateway: Emulator) -> None:
+    """Whether the client or the call says how long a step may take; an `httpx.Timeout` is taken as it is."""
+    seen: list[tuple[float | None, float | None]] = []
+
+    def note(request: httpx.Request) -> None:
+        steps = request.extensions["timeout"]
+        seen.append((steps["connect"], steps["read"]))
+
+    with Behest(gateway.api_key, base_url=gateway.base_url, timeout=120) as behest:
+        behest.complete(HELLO, scope=ALICE)
+        behest._http.sync.event_hooks = {"request": [note]}
+        behest.complete(HELLO, scope=ALICE)
+        for timeout in (300, 3, None, httpx.Timeout(30)):
+            behest.complete(HELLO, scope=ALICE, timeout=timeout)
+            list(behest.stream(HELLO, scope=ALICE, timeout=timeout))
+    assert seen == [(10, 120), *2 * [(10, 300)], *2 * [(3, 3)], *2 * [(None, None)], *2 * [(30, 30)]]

@@ -15,7 +15,7 @@ from behest_base.errors import BehestServerError
 from behest_base.jsons import JSON_HEADERS, write_json
 from behest_base.responses import error_from, parse_json
 from behest_base.scope import UNSET, Identity, Unset
-from behest_base.transport import typed_errors
+from behest_base.transport import timeouts_of, typed_errors
 
 if TYPE_CHECKING:
     from behest_base.transport import HttpClients
@@ -69,7 +69,7 @@ class Exchange:
             while True:
                 try:
                     response = self._send(call)
-                except Exception as error:  # noqa: BLE001 - the operation decides which of them it can mend
+                except BaseException as error:  # noqa: BLE001 - the operation mends it or, cancelled too, ends here and now
                     call = operation.throw(error)
                 else:
                     call = operation.send(response)
@@ -83,7 +83,7 @@ class Exchange:
             while True:
                 try:
                     response = await self._asend(call)
-                except Exception as error:  # noqa: BLE001 - the operation decides which of them it can mend
+                except BaseException as error:  # noqa: BLE001 - the operation mends it or, cancelled too, ends here and now
                     call = operation.throw(error)
                 else:
                     call = operation.send(response)
@@ -165,7 +165,7 @@ def read_json(response: httpx.Response) -> Any:
 
 
 def _request(client: httpx.Client | httpx.AsyncClient, call: Call) -> httpx.Request:
-    options: dict[str, Any] = {} if call.timeout is UNSET else {"timeout": call.timeout}
+    options: dict[str, Any] = {} if call.timeout is UNSET else {"timeout": timeouts_of(call.timeout)}
     if call.json is not None:
         options |= {"content": write_json(call.json), "headers": JSON_HEADERS}
     request = client.build_request(call.method, call.path, params=call.params, **options)

@@ -85,22 +85,24 @@ class _Turn:
     """Notes in the thread's view what the gateway took and what it answered."""
 
     def __init__(self, call: Call, view: ThreadView | None) -> None:
-        self._sent = messages_of(call)
+        self._set_out = self._sent = messages_of(call)
         self._view = view
 
     def __enter__(self) -> Self:
         if self._view is not None:
-            self._view.set_out(self._sent)
+            self._view.set_out(self._set_out)
         return self
 
     def __exit__(self, *_: object) -> None:
         if self._view is not None:
-            self._view.come_back(self._sent)
+            self._view.come_back(self._set_out)
 
-    def begin(self) -> None:
+    def begin(self, call: Call) -> None:
+        """Note that the gateway took the call, in which the results of abandoned tool calls may stand now."""
+        self._sent = messages_of(call)
         if self._view is not None:
             self._view.begin(self._sent)
-            self._view.come_back(self._sent)
+            self._view.come_back(self._set_out)
 
     def finish(self, reader: StreamReader) -> None:
         if self._view is not None:
@@ -116,7 +118,7 @@ def _chunks(exchange: Exchange, call: Call, turn: _Turn) -> Generator[dict[str, 
             call = exchange.run(with_closed_calls(call, error))
             response = stack.enter_context(exchange.open(call))
         reader = StreamReader(response.headers, call.identity)
-        turn.begin()
+        turn.begin(call)
         try:
             for event in EventSource(response).iter_sse():
                 # After [DONE] it reads on to the end of the body, without which the connection could not be used again.
@@ -139,7 +141,7 @@ async def _achunks(exchange: Exchange, call: Call, turn: _Turn) -> AsyncGenerato
             call = await exchange.arun(with_closed_calls(call, error))
             response = await stack.enter_async_context(exchange.aopen(call))
         reader = StreamReader(response.headers, call.identity)
-        turn.begin()
+        turn.begin(call)
         events = await stack.enter_async_context(contextlib.aclosing(EventSource(response).aiter_sse()))
         try:
             async for event in events:

@@ -22,7 +22,7 @@ from behest_base.hosts import Origin, origin_of
 from behest_base.responses import read_envelope, retry_after_seconds
 from behest_base.retries import RETRYABLE_STATUSES, Failure, RetryPolicy, retry_wait
 
-__all__ = ["HttpClients", "typed_errors"]
+__all__ = ["HttpClients", "timeouts_of", "typed_errors"]
 
 IDENTITY_HEADERS: Final = ("authorization", "x-session-id", "x-thread-id")
 CONNECT_TIMEOUT_SECONDS: Final = 10.0
@@ -50,9 +50,7 @@ class HttpClients:
         self._loops = LoopTransport(lambda route: httpx.AsyncHTTPTransport(**_transport_options(route)), sending)
         self._options: dict[str, Any] = {
             "base_url": base_url,
-            "timeout": timeout
-            if isinstance(timeout, httpx.Timeout)
-            else httpx.Timeout(timeout, connect=_connect(timeout)),
+            "timeout": timeouts_of(timeout),
             # Keeps no cookie: a client serves many users, and one's must not go out with another's request.
             "cookies": http.cookiejar.CookieJar(http.cookiejar.DefaultCookiePolicy(allowed_domains=())),
         }
@@ -297,8 +295,11 @@ def _bare(error: httpx.RequestError, request: httpx.Request) -> httpx.RequestErr
     return bare
 
 
-def _connect(timeout: float | None) -> float | None:
-    return None if timeout is None else min(timeout, CONNECT_TIMEOUT_SECONDS)
+def timeouts_of(timeout: float | httpx.Timeout | None) -> httpx.Timeout:
+    """Return how long each step of a request may take: seconds for all, but for connecting 10 at most; None for no bound."""
+    if isinstance(timeout, httpx.Timeout):
+        return timeout
+    return httpx.Timeout(timeout, connect=None if timeout is None else min(timeout, CONNECT_TIMEOUT_SECONDS))
 
 
 class Route(NamedTuple):
