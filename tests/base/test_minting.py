@@ -168,27 +168,6 @@ def test_a_reserved_user(behest: Behest) -> None:
         behest.complete(BODY, scope=Scope("admin"))
 
 
-def test_a_token_for_a_browser(gateway: Emulator, behest: Behest) -> None:
-    """The body of an app's token endpoint, minted anew each time and not used by this client."""
-    first, second = behest.mint("alice", session_id="sit-1"), behest.mint("alice")
-    body = first.for_browser()
-    assert set(body) == {"token", "sessionId", "ttl", "expiresAt"}
-    assert body["sessionId"] == "sit-1"
-    assert second.session_id not in {"", "sit-1"}
-    assert str(body["token"]) not in repr(first)
-    behest.complete(BODY, scope=Scope("alice"))
-    assert len(gateway.mints) == 3
-    claims = jwt.decode(str(body["token"]), options={"verify_signature": False})
-    assert (claims["uid"], claims["sid"]) == ("alice", "sit-1")
-
-
-async def test_minting_in_a_task(gateway: Emulator, behest: Behest) -> None:
-    """The same without blocking."""
-    minted = await behest.amint("alice", ttl=120)
-    assert minted.ttl == 120
-    assert gateway.mints[0].json["ttl"] == 120
-
-
 def test_a_ready_token(gateway: Emulator) -> None:
     """A JWT as the key is used as it is, for its own user only."""
     token = gateway.issue("alice")

@@ -138,6 +138,17 @@ def test_a_key_file(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
         BehestSettings(key_file=tmp_path / "none").credential()
 
 
+def test_a_key_file_given_wins_over_a_key_in_the_environment(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """As every argument does; of two arguments, and of two variables, the key is taken."""
+    file, key, other = tmp_path / "key", api_key(), api_key()
+    file.write_text(key)
+    monkeypatch.setenv("BEHEST_KEY", other)
+    assert BehestSettings(key_file=file).credential() == ApiKey(SecretStr(key))
+    assert BehestSettings(key=SecretStr(other), key_file=file).credential() == ApiKey(SecretStr(other))
+    monkeypatch.setenv("BEHEST_KEY_FILE", str(file))
+    assert BehestSettings().credential() == ApiKey(SecretStr(other))
+
+
 @pytest.mark.parametrize(
     ("fields", "mint"),
     [
@@ -223,3 +234,14 @@ def test_bounds_of_the_client() -> None:
     for wrong in ({"max_retries": -1}, {"cache_size": 0}):
         with pytest.raises(BehestConfigError, match="max_retries= must"):
             Behest(api_key(), base_url="http://127.0.0.1:1", **wrong)  # type: ignore[arg-type] # on purpose
+
+
+def test_nothing_given_is_ignored() -> None:
+    """Arguments that others stand for are refused rather than left aside."""
+    settings = BehestSettings(key=SecretStr(api_key()), base_url="http://127.0.0.1:1")
+    with pytest.raises(BehestConfigError, match="key=, tier=, user_id= would be ignored"):
+        Behest(api_key(), settings=settings, user_id="alice", tier="pro")
+    with pytest.raises(BehestConfigError, match="key= would be ignored"):
+        Behest(
+            api_key(), signing_key=lambda: load_signing_key(pem(), kid="k"), base_url="http://127.0.0.1:1", **SIGNING
+        )

@@ -14,6 +14,7 @@ from cryptography.hazmat.primitives import serialization
 
 from behest_base import Behest, BehestConfigError, BehestConnectionError, Scope, SigningKey, load_signing_key
 from behest_base.emulator import Emulator
+from behest_base.signing import LocalSigner
 from support.keys import pem, public_pem
 
 BODY = {"messages": [{"role": "user", "content": "Hello."}]}
@@ -115,6 +116,24 @@ async def test_a_supplier_is_asked_off_the_event_loop(gateway: Emulator) -> None
         return key
 
     async with Behest(signing_key=supply, base_url=gateway.base_url, **ids(gateway)) as behest:
+        await behest.acomplete(BODY, scope=Scope("alice"))
+    assert len(threads) == 1
+    assert threads[0] is not threading.current_thread()
+
+
+async def test_what_signs_is_imported_off_the_event_loop(gateway: Emulator, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Property 19: a client made on a loop imports cryptography, a tenth of a second, at its first mint, in a thread."""
+    gateway.register_key("k1", public_pem())
+    key, threads = load_signing_key(pem(), kid="k1"), []
+
+    class Noted(LocalSigner):
+        def __init__(self, *args: Any, **kwargs: Any) -> None:
+            threads.append(threading.current_thread())
+            super().__init__(*args, **kwargs)
+
+    monkeypatch.setattr("behest_base.signing.LocalSigner", Noted)
+    async with Behest(signing_key=lambda: key, base_url=gateway.base_url, **ids(gateway)) as behest:
+        assert threads == []
         await behest.acomplete(BODY, scope=Scope("alice"))
     assert len(threads) == 1
     assert threads[0] is not threading.current_thread()

@@ -7,10 +7,11 @@ from typing import TYPE_CHECKING, Any
 
 from behest_base.chat import Timeout, completion, completion_call, stream_body
 from behest_base.core import Core
-from behest_base.errors import BehestNotFoundError, BehestServerError
+from behest_base.errors import BehestConfigError, BehestNotFoundError, BehestServerError
 from behest_base.exchange import Call, Operation, read_json
 from behest_base.jsons import is_array, is_object
 from behest_base.scope import UNSET, Identity, Scope, Unset
+from behest_base.settings import MAX_TTL_SECONDS, MIN_TTL_SECONDS
 from behest_base.streams import AsyncChatStream, ChatStream
 from behest_base.threads import thread_messages
 from behest_base.tokens import MintedToken, Wanted, minted_token
@@ -150,6 +151,9 @@ class Behest(Core):
     def _wanted(
         self, user_id: str | Unset, session_id: str | None, tier: str | int | Unset | None, ttl: int | None
     ) -> Wanted:
+        if ttl is not None and not MIN_TTL_SECONDS <= ttl <= MAX_TTL_SECONDS:
+            msg = f"ttl= must be {MIN_TTL_SECONDS} to {MAX_TTL_SECONDS} seconds."
+            raise BehestConfigError(msg)
         who = self.identify(Scope(user_id, session_id=UNSET if session_id is None else session_id, tier=tier))
         return Wanted(who.user_id, tier=who.tier, ttl=ttl, session_id=who.session_id)
 
@@ -194,11 +198,12 @@ class Behest(Core):
 
         Args:
             user_id: The end user, from your own verified session.
-            session_id: The session to write into the token; a fresh one if None.
+            session_id: The session to write into the token; if None the ambient scope's, else a fresh one.
             tier: The user's tier.
             ttl: Seconds, 60 to 86,400.
 
         Raises:
+            BehestConfigError: No user is named anywhere, or an argument can't be sent.
             BehestError: The mint refused, or could not be reached.
         """
         wanted = self._wanted(user_id, session_id, tier, ttl)
@@ -225,6 +230,7 @@ class Behest(Core):
 
         Raises:
             BehestNotFoundError: This environment has no usage endpoint.
+            BehestServerError: The answer is no usage report.
         """
         return self._exchange.run(read_usage(self._outside(user_id, scope), from_, to))
 

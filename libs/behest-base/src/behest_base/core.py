@@ -51,7 +51,7 @@ class Core:
 
         Args:
             key: API key, RSA private key or ready JWT; else `BEHEST_KEY`.
-            settings: Ready settings, instead of `key` and `fields`.
+            settings: Ready settings, instead of `key` and `fields`; not beside them.
             signing_key: Supplies the private key and its kid for every token that is signed, so that a key can be rotated
                 while the process runs (`load_signing_key` parses one). Instead of `key`.
             timeout: Seconds to wait for each step of a request (connecting takes 10 at most), or an `httpx.Timeout`.
@@ -77,6 +77,7 @@ class Core:
             "cache_size": cache_size,
         }
         _check_bounds(max_retries, cache_size)
+        _check_sources(secret, settings, signing_key, fields)
         self._settings = settings or BehestSettings(**({"key": secret} if secret is not None else {}), **fields)
         self.base_url: str = self._settings.gateway_url
         self._http = HttpClients(
@@ -212,6 +213,16 @@ def _again(cls: type[Core], arguments: dict[str, Any]) -> Core:
 def _check_scope(scope: object) -> None:
     if scope is not None and not isinstance(scope, Scope):
         msg = f"scope= must be a Scope, such as Scope('alice'), not {type(scope).__name__}."
+        raise BehestConfigError(msg)
+
+
+def _check_sources(secret: object, settings: object, signing_key: object, fields: dict[str, Any]) -> None:
+    if settings is not None and (secret is not None or fields):
+        given = ", ".join(f"{name}=" for name in (*(["key"] if secret is not None else ()), *sorted(fields)))
+        msg = f"settings= stands for all of BehestSettings, and {given} would be ignored: put it into the settings."
+        raise BehestConfigError(msg)
+    if signing_key is not None and secret is not None:
+        msg = "signing_key= supplies the key, and key= would be ignored: give one of them."
         raise BehestConfigError(msg)
 
 

@@ -102,10 +102,12 @@ def make_minter(
     """
     if signing_key is not None:
         settings.require_signing_fields()
-        return _signer(settings, signing_key, clock)
-    if settings.key_takes_time and on_a_loop():
-        return DeferredMinter(lambda: _minter_of(settings, http, clock))
-    return _minter_of(settings, http, clock)
+
+    def make() -> Minter:
+        return _minter_of(settings, http, clock) if signing_key is None else _signer(settings, signing_key, clock)
+
+    takes_time = signing_key is not None or settings.key_takes_time
+    return DeferredMinter(make) if takes_time and on_a_loop() else make()
 
 
 def _minter_of(settings: BehestSettings, http: HttpClients, clock: Clock) -> Minter:
@@ -132,7 +134,7 @@ def _signer(settings: BehestSettings, key: SigningKey | Callable[[], SigningKey]
 
 
 class DeferredMinter:
-    """Reads the key with the first mint: for a client that is made on a running event loop, which that would block."""
+    """Reads the key, and imports what signs with it, at the first mint: for a client that is made on a running event loop."""
 
     def __init__(self, make: Callable[[], Minter]) -> None:
         """Read nothing yet."""
@@ -170,8 +172,9 @@ class PresetMinter:
     def __init__(self, secret: SecretStr, clock: Clock) -> None:
         """Read whose token it is and how long it lives."""
         claims = read_claims(secret.get_secret_value()) or {}
-        user_id = claims.get("uid")
+        user_id, session_id = claims.get("uid"), claims.get("sid")
         self.user_id = user_id if isinstance(user_id, str) else None
+        self._session_id = session_id if isinstance(session_id, str) else None
         self._secret = secret
         self._expires_at = number_claim(claims, "exp")
         self._clock = clock
@@ -190,12 +193,12 @@ class PresetMinter:
             )
             raise BehestConfigError(msg)
         if self._expires_at is None:
-            return Grant(self._secret, MAX_LIFETIME_SECONDS)
-        left = self._expires_at + PRESET_SKEW_SECONDS - self._clock.wall()
-        if left <= 0:
+            return Grant(self._secret, MAX_LIFETIME_SECONDS, self._session_id)
+        left = self._expires_at - self._clock.wall()
+        if left + PRESET_SKEW_SECONDS <= 0:
             msg = "The token in key= (BEHEST_KEY) has expired. Get a new one, or give an API key, with which tokens are renewed."
             raise BehestAuthError(msg, code="token_expired")
-        return Grant(self._secret, left)
+        return Grant(self._secret, left, self._session_id, grace=PRESET_SKEW_SECONDS)
 
     async def amint(self, wanted: Wanted) -> Grant:
         """Return the token."""

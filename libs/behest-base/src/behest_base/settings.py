@@ -19,6 +19,9 @@ __all__ = ["BehestSettings"]
 
 ISSUER: Final = "https://api.behest.app"
 AUDIENCE: Final = "behest"
+# The mint's bounds (`docs`, `sdk`); tokens signed here keep to them, too.
+MIN_TTL_SECONDS: Final = 60
+MAX_TTL_SECONDS: Final = 86_400
 _DEPRECATED_VARIABLE: Final = "BEHEST_API_KEY"
 
 
@@ -62,7 +65,7 @@ class BehestSettings(BaseSettings):
     tenant_id: str | None = None
     project_id: str | None = None
     user_id: str | None = None
-    ttl: int | None = Field(default=None, ge=60, le=86_400)
+    ttl: int | None = Field(default=None, ge=MIN_TTL_SECONDS, le=MAX_TTL_SECONDS)
     tier: int | str | None = None
     issuer: str = ISSUER
     audience: str = AUDIENCE
@@ -75,6 +78,8 @@ class BehestSettings(BaseSettings):
         _take_deprecated_key(values)
         if values.get("slug") is not None and values.get("base_url") is None:
             values["base_url"] = None  # an argument wins over BEHEST_BASE_URL
+        if values.get("key_file") is not None and values.get("key") is None:
+            values["key"] = None  # and over BEHEST_KEY
         problem = None
         try:
             super().__init__(**values)

@@ -57,11 +57,13 @@ class Grant:
         secret: The JWT.
         lifetime: Seconds from the moment the mint was asked.
         session_id: The session that the mint answered with.
+        grace: Seconds past its end in which it is tried all the same, since our clock may be ahead.
     """
 
     secret: SecretStr
     lifetime: float
     session_id: str | None = None
+    grace: float = 0.0
 
 
 @dataclass(frozen=True, slots=True)
@@ -103,7 +105,7 @@ def minted_token(wanted: Wanted, grant: Grant, *, wall: float) -> MintedToken:
     return MintedToken(
         token=grant.secret,
         session_id=grant.session_id or wanted.session_id or "",
-        ttl=int(grant.lifetime),
+        ttl=max(0, int(grant.lifetime)),
         expires_at=int(expires if expires is not None else wall + grant.lifetime),
     )
 
@@ -155,12 +157,13 @@ def make_token(grant: Grant, *, started: float, started_wall: float, chance: flo
         chance: `[0, 1)`: spreads the renewal over the second half of the window, so that users minted together
             aren't renewed together.
     """
-    window = min(RENEWAL_WINDOW_SECONDS, RENEWAL_WINDOW_SHARE * grant.lifetime)
+    lifetime = grant.lifetime + grant.grace
+    window = min(RENEWAL_WINDOW_SECONDS, RENEWAL_WINDOW_SHARE * lifetime)
     window *= RENEWAL_WINDOW_FLOOR + (1 - RENEWAL_WINDOW_FLOOR) * chance
-    usable = grant.lifetime - EXPIRY_MARGIN_SECONDS
+    usable = lifetime - EXPIRY_MARGIN_SECONDS
     return Token(
         authorization=f"Bearer {grant.secret.get_secret_value()}",
-        due_at=started + grant.lifetime - window,
+        due_at=started + lifetime - window,
         usable_until=started + usable,
         wall_until=started_wall + usable,
     )
