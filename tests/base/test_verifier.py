@@ -42,6 +42,18 @@ def test_a_front_ends_token_is_its_users_only(gateway: Emulator, behest: Behest)
     assert token not in gateway.chats[0].headers["authorization"]
 
 
+def test_a_token_of_another_user_than_is_named(gateway: Emulator, behest: Behest) -> None:
+    """The two are not mixed: neither is one left aside. The user's own name may stand beside the token."""
+    token = gateway.issue("carol")
+    with pytest.raises(BehestConfigError, match="another user's token") as caught, scope("dave", token=token):
+        behest.complete(BODY)
+    assert token not in str(caught.value)
+    assert gateway.requests == []
+    with scope("carol", token=token):
+        behest.complete(BODY)
+    assert [request.headers["authorization"] for request in gateway.requests] == [f"Bearer {token}"]
+
+
 @pytest.mark.parametrize(
     ("claims", "code"),
     [

@@ -156,6 +156,9 @@ def scope(
     Yields:
         The scope that is now in force.
 
+    Raises:
+        BehestConfigError: The token is no Behest JWT, or another user's than user_id.
+
     Example:
         ```python
         with scope("alice", thread_id="support-42"):
@@ -167,7 +170,11 @@ def scope(
     whole = user_id if isinstance(user_id, Scope) else Scope(user_id)
     given = Scope(session_id=session_id, thread_id=thread_id, tier=tier).over(whole)
     if secret is not None:
-        given = given.over(Scope.from_token(secret))
+        own = Scope.from_token(secret)
+        if given.user_id not in (UNSET, own.user_id):
+            msg = "scope() was given a user_id and another user's token. Leave user_id= out: the token names its user."
+            raise BehestConfigError(msg)
+        given = given.over(own)
     merged = given.over(_ambient.get())
     reset = _ambient.set(merged)
     try:
