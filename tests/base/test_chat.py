@@ -192,6 +192,14 @@ def test_forms_of_a_whole_answer(gateway: Emulator, behest: Behest, wire: list[b
     assert text_of(list(behest.stream(HELLO, scope=ALICE))) == "Hi"
 
 
+def test_line_ends_that_are_none_of_an_event_stream(gateway: Emulator, behest: Behest) -> None:
+    """Characters at which Python splits lines, and which JSON may contain as they are."""
+    text = "one\u2028two\x85three"
+    chunk = {"choices": [{"index": 0, "delta": {"content": text}, "finish_reason": "stop"}]}
+    gateway.script(RawSSE([b"data: " + json.dumps(chunk, ensure_ascii=False).encode() + b"\n\n"]))
+    assert text_of(list(behest.stream(HELLO, scope=ALICE))) == text
+
+
 async def test_leaving_early_closes_the_connection(gateway: Emulator, behest: Behest) -> None:
     """The gateway sees the client go, sync and async, and stops."""
     gateway.chunk_delay = 0.02

@@ -90,7 +90,7 @@ class BehestVerifier:
         return outcome
 
     async def averify(self, token: str | SecretStr) -> dict[str, Any]:
-        """Do the same without blocking the event loop, in a thread where the keys have to be fetched."""
+        """Do the same without blocking the event loop: in a worker thread, since the keys may have to be fetched."""
         secret = token if isinstance(token, SecretStr) else SecretStr(token)
         del token
         return await asyncio.to_thread(self.verify, secret)
