@@ -32,7 +32,7 @@ ADAPTERS_NEED = {
 NEEDS = {
     "behest-base": {
         "httpx<1,>=0.27",
-        "httpx-sse>=0.4",
+        "httpx-sse>=0.4.2",
         "pydantic>=2.11",
         "pydantic-settings>=2.6",
         "pyjwt[crypto]>=2.10",

@@ -14,7 +14,9 @@ import pytest
 from behest_base import BehestTimeoutError
 from behest_base import pool as pool_module
 from behest_base.jwts import read_claims
+from behest_base.minters import MINT_TIMEOUT_SECONDS
 from behest_base.pool import TokenPool
+from behest_base.retries import RetryPolicy
 from behest_base.tokens import Token
 from support.clocks import HandClock
 from support.minters import HandMinter
@@ -221,3 +223,10 @@ def test_a_ctrl_c_while_the_outcome_is_given(monkeypatch: pytest.MonkeyPatch) ->
             pool.get(KEY)
     assert pool.get(KEY)
     assert minter.mints == 1
+
+
+def test_patience_outlasts_a_mint_that_asks_to_wait() -> None:
+    """Property 5: whoever waits for a mint with its retries doesn't take it for one that never lands."""
+    policy = RetryPolicy()
+    pauses = policy.max_retries * policy.max_retry_after
+    assert (1 + policy.max_retries) * MINT_TIMEOUT_SECONDS + pauses < pool_module.PATIENCE_SECONDS

@@ -31,8 +31,9 @@ MAX_RENEWAL_BACKOFF_SECONDS: Final = 30.0
 # How long a failed mint is remembered, so that a stampede of callers doesn't each wait for its own failure.
 RETRYABLE_MEMORY_SECONDS: Final = 1.0
 FINAL_MEMORY_SECONDS: Final = 10.0
-# A flight whose leader's event loop stopped running for good never lands; a waiter then leads its own.
-PATIENCE_SECONDS: Final = 60.0
+# A flight whose leader's event loop stopped running for good never lands; a waiter then leads its own. More than the longest
+# mint takes, three tries of 10 s with two pauses of a minute that the mint may ask for, which no one shall double.
+PATIENCE_SECONDS: Final = 180.0
 SWEEP_SECONDS: Final = 60.0
 # How many of the longest unused entries are looked at for one that may go.
 EVICTION_CANDIDATES: Final = 64

@@ -13,7 +13,7 @@ from behest_base.turns import text_of
 
 __all__ = ["ThreadView", "Views"]
 
-# Twice as many as connections: a turn under way is never forgotten, and a thread that is can be read again.
+# Twice as many as connections, so that it takes many others to forget a turn under way; a thread that is can be read again.
 MAX_VIEWS: Final = 2_000
 
 Message = Mapping[str, Any]
