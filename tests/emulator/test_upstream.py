@@ -8,7 +8,8 @@ from collections.abc import Generator
 import httpx
 import pytest
 
-from behest_base.emulator import Emulator, RawResponse
+from behest_base import Behest, Scope
+from behest_base.emulator import Emulator, RawResponse, RawSSE
 from emulator.wire import Caller, data_of, system, user
 
 
@@ -60,6 +61,17 @@ def test_passes_streams_through(gateway: Emulator, behind: Emulator, alice: Call
     assert gateway.thread("alice", "t")[1]["content"] == "Petrels nest on cliffs."
     counted = alice.get("/v1/billing/usage").json()["platform"]
     assert (counted["requests"], counted["input_tokens"]) == (1, chunks[-1]["usage"]["prompt_tokens"])
+
+
+def test_passes_on_what_only_python_takes_for_line_ends(gateway: Emulator, behind: Emulator, behest: Behest) -> None:
+    """U+2028 and the like stay inside their event, where JSON may have them; what no line end follows comes through."""
+    text = "one\u2028two\x85three"
+    chunk = {"choices": [{"index": 0, "delta": {"content": text}, "finish_reason": "stop"}]}
+    whole = b"data: " + json.dumps(chunk, ensure_ascii=False).encode() + b"\r\n\r\ndata: [DONE]"
+    behind.script(RawSSE([whole[:40], whole[40:]]))
+    chunks = list(behest.stream({"messages": [user("Where?")]}, scope=Scope("alice", thread_id="t")))
+    assert [one["choices"][0]["delta"]["content"] for one in chunks] == [text]
+    assert gateway.thread("alice", "t")[1]["content"] == text
 
 
 def test_counts_a_stream_that_does_not_tell(behind: Emulator, alice: Caller) -> None:
