@@ -249,3 +249,17 @@ def test_the_environment_is_enough(environment: Emulator) -> None:
     ChatBehest(user_id="alice", thread_id="t").invoke("q0")
     assert len(BehestChatHistory("t", "alice").messages) == 2
     assert len(environment.mints) == 1
+
+
+async def test_every_request_is_of_the_tier(behest: Behest, gateway: Emulator) -> None:
+    """A history of a tier reads, looks and deletes with the token of that tier: its only one."""
+    history = BehestChatHistory("t", "alice", client=behest, tier="pro")
+    assert history.messages == await history.aget_messages() == []
+    with pytest.raises(BehestConfigError):
+        history.add_messages([AIMessage("Made up.")])
+    with pytest.raises(BehestConfigError):
+        await history.aadd_messages([AIMessage("Made up.")])
+    history.clear()
+    await history.aclear()
+    assert reads(gateway) == 6
+    assert [mint.json.get("tier") for mint in gateway.mints] == ["pro"]

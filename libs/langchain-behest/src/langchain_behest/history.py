@@ -79,13 +79,13 @@ class BehestChatHistory(BaseChatMessageHistory):
         """
         with langchain_errors():
             client, identity = self._where()
-            return self._with_pending(client, identity, _read(client, identity))
+            return self._with_pending(client, identity, self._read(client))
 
     async def aget_messages(self) -> list[BaseMessage]:
         """Return the thread's messages; see `messages`."""
         with langchain_errors():
             client, identity = self._where()
-            return self._with_pending(client, identity, await _aread(client, identity))
+            return self._with_pending(client, identity, await self._aread(client))
 
     def add_messages(self, messages: Sequence[BaseMessage]) -> None:
         """Add messages: what the gateway has is left alone, user messages wait for the next call in the thread.
@@ -101,7 +101,7 @@ class BehestChatHistory(BaseChatMessageHistory):
             try:
                 self._enter(client, identity, messages)
             except ThreadNeededError:
-                thread = _read(client, identity)
+                thread = self._read(client)
                 with _foreign(identity):
                     self._enter(client, identity, messages, thread)
 
@@ -112,7 +112,7 @@ class BehestChatHistory(BaseChatMessageHistory):
             try:
                 self._enter(client, identity, messages)
             except ThreadNeededError:
-                thread = await _aread(client, identity)
+                thread = await self._aread(client)
                 with _foreign(identity):
                     self._enter(client, identity, messages, thread)
 
@@ -142,6 +142,18 @@ class BehestChatHistory(BaseChatMessageHistory):
         client = self._client if self._client is not None else Behest.shared()
         return client, client.identify(self._scope)
 
+    def _read(self, client: Behest) -> list[ThreadMessage]:
+        try:
+            return client.threads.messages(self.thread_id, scope=self._scope)
+        except BehestNotFoundError:  # it comes to exist with the first call in it
+            return []
+
+    async def _aread(self, client: Behest) -> list[ThreadMessage]:
+        try:
+            return await client.threads.amessages(self.thread_id, scope=self._scope)
+        except BehestNotFoundError:
+            return []
+
     @staticmethod
     def _with_pending(client: Behest, identity: Identity, thread: Sequence[ThreadMessage]) -> list[BaseMessage]:
         return messages_of_thread(thread, identity) + pending_messages(client.view(identity).pending)
@@ -158,20 +170,6 @@ class BehestChatHistory(BaseChatMessageHistory):
         view = client.view(identity)
         held = None if thread is None else [message.wire() for message in thread]
         ledger_of(view).enter(wire, marks, view, held)
-
-
-def _read(client: Behest, identity: Identity) -> list[ThreadMessage]:
-    try:
-        return client.threads.messages(identity.thread_id or "", user_id=identity.user_id)
-    except BehestNotFoundError:  # it comes to exist with the first call in it
-        return []
-
-
-async def _aread(client: Behest, identity: Identity) -> list[ThreadMessage]:
-    try:
-        return await client.threads.amessages(identity.thread_id or "", user_id=identity.user_id)
-    except BehestNotFoundError:
-        return []
 
 
 @contextmanager
