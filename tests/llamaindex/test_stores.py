@@ -214,7 +214,7 @@ async def test_marks_say_where_a_message_lives(ask: Ask, store: Store, behest: B
     begin(behest, "alice", "trip")
     await ask(store, "add_message", "trip", MORE)
     *held, waiting = await ask(store, "get_messages", "trip")
-    assert [message.additional_kwargs["behest"] for message in held] == [{"thread_id": "trip"}] * 2
+    assert [message.additional_kwargs["behest"] for message in held] == [{"user_id": "alice", "thread_id": "trip"}] * 2
     assert "behest" not in waiting.additional_kwargs
 
 

@@ -27,7 +27,7 @@ class Keeper:
             Scope(thread_id=UNSET if thread_id is None else thread_id), default=own
         )
         view = client.view(self._identity)
-        self.contents = ThreadContents(view, self._identity.thread_id or "")
+        self.contents = ThreadContents(view, self._identity.user_id, self._thread)
 
     def load(self) -> ThreadContents:
         """Return the contents, read if need be."""

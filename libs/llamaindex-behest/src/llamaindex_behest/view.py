@@ -24,9 +24,10 @@ _INSTRUCTIONS: Final = ("system", "developer")
 class ThreadContents:
     """The messages of one user's thread. Pure but for what the client's view and conversation keep."""
 
-    def __init__(self, view: ThreadView, thread_id: str) -> None:
-        """Show the thread that a client has this view of."""
+    def __init__(self, view: ThreadView, user_id: str, thread_id: str) -> None:
+        """Show the user's thread that a client has this view of."""
         self._view = view
+        self._user_id = user_id
         self._talk: Conversation = conversation_of(view)
         self._thread_id = thread_id
 
@@ -87,7 +88,7 @@ class ThreadContents:
         ]
 
     def _marked(self, message: Message) -> ChatMessage:
-        return from_wire(message, {"thread_id": self._thread_id})
+        return from_wire(message, {"user_id": self._user_id, "thread_id": self._thread_id})
 
     # -- putting ------------------------------------------------------------------------------------------------------
 
@@ -111,7 +112,7 @@ class ThreadContents:
         if wire["role"] == "user":
             self._put_user(wire)
         elif wire["role"] == "assistant":
-            self._put_reply(wire, marked=marks_of([message]) == [self._thread_id])
+            self._put_reply(wire, marked=marks_of([message], self._user_id) == [self._thread_id])
         elif wire["role"] in ("tool", "function"):
             self._put_result(wire)
         else:
