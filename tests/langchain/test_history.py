@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 from langchain_core.messages import AIMessage, HumanMessage, SystemMessage, ToolMessage
 
-from behest_base import Behest, scope
+from behest_base import Behest, BehestNotFoundError, scope
 from behest_base.emulator import Emulator
 from langchain_behest import BehestAuthError, BehestBadRequestError, BehestChatHistory, BehestConfigError, ChatBehest
 from support.keys import api_key
@@ -230,6 +230,22 @@ async def test_clear_deletes_the_thread(history: BehestChatHistory, threaded: Ch
     history.add_user_message("q2")
     await history.aclear()
     assert await history.aget_messages() == []
+
+
+def test_what_was_known_of_a_deleted_thread_is_forgotten(
+    history: BehestChatHistory, threaded: ChatBehest, behest: Behest
+) -> None:
+    """After a thread is deleted, by the history or past it, what is added is judged by what came since."""
+    threaded.invoke("q0")
+    history.add_messages([SystemMessage("Noted after the call, which the history hears of so.")])
+    history.clear()
+    history.add_user_message("q0")
+    assert [message.content for message in history.messages] == ["q0"]
+    with pytest.raises(BehestNotFoundError):
+        behest.threads.delete("t", user_id="alice")
+    threaded.invoke("q0")
+    history.add_user_message("q0")
+    assert [message.content for message in history.messages if message.type == "human"] == ["q0"]
 
 
 def test_errors_are_langchains(gateway: Emulator) -> None:

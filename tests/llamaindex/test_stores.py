@@ -137,6 +137,19 @@ async def test_what_waits_goes_out_once(ask: Ask, store: Store, behest: Behest, 
     ]
 
 
+async def test_what_waits_goes_out_with_one_of_two_streams(
+    ask: Ask, store: Store, llm: BehestLLM, gateway: Emulator
+) -> None:
+    """Of two streams that are made before either is read, the first that is read brings what waits."""
+    await ask(store, "add_message", "trip", HELLO)
+    one = llm.stream_chat([MORE], thread_id="trip")
+    two = await llm.astream_chat([ChatMessage("Once more.")], thread_id="trip")
+    _ = [piece async for piece in two]
+    list(one)
+    users = [message["content"] for message in gateway.thread("alice", "trip") if message["role"] == "user"]
+    assert users == ["Hello.", "Once more.", "And now?"]
+
+
 async def test_what_was_taken_back_does_not_go_out(ask: Ask, store: Store, behest: Behest, gateway: Emulator) -> None:
     """A message that waited and was deleted is in no request; one that was stored can't be taken back."""
     llm = BehestLLM(client=behest, user_id="alice", thread_id="trip")

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import threading
 from collections import OrderedDict
-from collections.abc import Mapping, Sequence
-from typing import Any, Final
+from collections.abc import Callable, Mapping, Sequence
+from typing import Any, Final, TypeVar, cast
 
 from behest_base.forks import on_fork
 from behest_base.jsons import is_array
@@ -17,6 +17,7 @@ __all__ = ["ThreadView", "Views"]
 MAX_VIEWS: Final = 2_000
 
 Message = Mapping[str, Any]
+T = TypeVar("T")
 
 
 class ThreadView:
@@ -35,6 +36,18 @@ class ThreadView:
         self.recorded: tuple[dict[str, Any], ...] = ()
         self.turns_recorded = 0
         self._under_way: list[Sequence[Message]] = []
+        self._notes: dict[Callable[[], Any], Any] = {}
+
+    def notes(self, kind: Callable[[], T]) -> T:
+        """Return what a framework's adapter notes of this thread, made at first: one of a kind, as long as the thread lives.
+
+        Args:
+            kind: What makes one; the same of each time.
+        """
+        with self._lock:
+            if kind not in self._notes:
+                self._notes[kind] = kind()
+            return cast("T", self._notes[kind])
 
     @property
     def waiting(self) -> tuple[dict[str, Any], ...]:
@@ -77,6 +90,7 @@ class ThreadView:
         """Forget everything, as after the thread was deleted."""
         with self._lock:
             self.pending = self.recorded = ()
+            self._notes = {}
 
     def begin(self, sent: Sequence[Message]) -> None:
         """Note that the gateway took these messages: those that were pending are the thread's now."""

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from typing import NoReturn
 
 from langchain_core.chat_history import BaseChatMessageHistory
@@ -11,7 +11,7 @@ from langchain_core.messages import BaseMessage
 
 from behest_base import UNSET, Behest, BehestConfigError, BehestNotFoundError, Identity, Scope, ThreadMessage, Unset
 from langchain_behest.errors import langchain_errors
-from langchain_behest.ledger import ThreadNeededError, ledger_of
+from langchain_behest.ledger import Ledger, ThreadNeededError
 from langchain_behest.messages_out import mark_of, wire_messages
 from langchain_behest.thread_in import messages_of_thread, pending_messages
 
@@ -123,20 +123,16 @@ class BehestChatHistory(BaseChatMessageHistory):
             BehestError: The gateway refused, or could not be reached.
         """
         with langchain_errors():
-            client, identity = self._where()
-            try:
+            client, _ = self._where()
+            with suppress(BehestNotFoundError):
                 client.threads.delete(self.thread_id, scope=self._scope)
-            except BehestNotFoundError:
-                client.view(identity).clear()
 
     async def aclear(self) -> None:
         """Delete the thread; see `clear`."""
         with langchain_errors():
-            client, identity = self._where()
-            try:
+            client, _ = self._where()
+            with suppress(BehestNotFoundError):
                 await client.threads.adelete(self.thread_id, scope=self._scope)
-            except BehestNotFoundError:
-                client.view(identity).clear()
 
     def _where(self) -> tuple[Behest, Identity]:
         client = self._client if self._client is not None else Behest.shared()
@@ -169,7 +165,8 @@ class BehestChatHistory(BaseChatMessageHistory):
         marks = [mark_of(message, identity.user_id) == identity.thread_id for message in sources]
         view = client.view(identity)
         held = None if thread is None else [message.wire() for message in thread]
-        ledger_of(view).enter(wire, marks, view, held)
+        # Histories come and go with requests; the view, and what was noted of it, stays with the client.
+        view.notes(Ledger).enter(wire, marks, view, held)
 
 
 @contextmanager

@@ -9,7 +9,7 @@ from typing import Any, Final
 from llama_index.core.base.llms.types import ChatMessage
 
 from behest_base import UNSET, Identity, Scope
-from llamaindex_behest.conversation import conversation_of
+from llamaindex_behest.conversation import Conversation
 from llamaindex_behest.identity import Use, forced_identity, take_scope, use_of
 from llamaindex_behest.messages_out import marks_of, to_wire
 from llamaindex_behest.model import BehestModel
@@ -107,4 +107,4 @@ def _belongs(
     if identity.thread_id is None:
         return use is Use.CONVERSATION
     view = model.client.view(identity)
-    return conversation_of(view).takes(messages, marks, identity.thread_id, use, view)
+    return view.notes(Conversation).takes(messages, marks, identity.thread_id, use, view)

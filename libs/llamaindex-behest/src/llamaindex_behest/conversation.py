@@ -2,15 +2,13 @@
 
 from __future__ import annotations
 
-import threading
 from collections.abc import Mapping, Sequence
 from typing import Any
-from weakref import WeakKeyDictionary
 
-from behest_base import ThreadView
+from behest_base import ThreadView, turns
 from llamaindex_behest.identity import Use
 
-__all__ = ["Conversation", "Message", "conversation_of", "same_reply", "text_of"]
+__all__ = ["Conversation", "Message", "same_reply", "text_of"]
 
 Message = Mapping[str, Any]
 
@@ -60,11 +58,6 @@ class Conversation:
         self.asked = None
         self.accounted = view.turns_recorded
 
-    def clear(self, view: ThreadView) -> None:
-        """Forget everything, as after the thread was deleted."""
-        self.end(view)
-        self.base, self.turn, self.archived = None, [], 0
-
     def takes(
         self, messages: Sequence[Message], marks: list[str | None], thread_id: str, use: Use, view: ThreadView
     ) -> bool:
@@ -109,26 +102,9 @@ class Conversation:
         return True
 
 
-_conversations: WeakKeyDictionary[ThreadView, Conversation] = WeakKeyDictionary()
-_lock = threading.Lock()
-
-
-def conversation_of(view: ThreadView) -> Conversation:
-    """Return the conversation of a client's thread; it lives as long as the client's view of it."""
-    with _lock:
-        known = _conversations.get(view)
-        if known is None:
-            known = _conversations[view] = Conversation()
-        return known
-
-
 def text_of(message: Message) -> str:
     """Return the text of an OpenAI message."""
-    content = message.get("content")
-    if isinstance(content, str):
-        return content.strip()
-    texts = (part.get("text") for part in content or () if isinstance(part, Mapping))
-    return "".join(text for text in texts if isinstance(text, str)).strip()
+    return turns.text_of(message.get("content")).strip()
 
 
 def same_reply(ours: Message, theirs: Message) -> bool:

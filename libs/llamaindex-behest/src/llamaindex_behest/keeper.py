@@ -62,7 +62,6 @@ class Keeper:
         gone = self.reload().messages()
         with contextlib.suppress(BehestNotFoundError):
             self._client.threads.delete(self._thread, scope=self._scope)
-        self.contents.clear()
         return gone or None
 
     async def adelete(self) -> list[ChatMessage] | None:
@@ -70,7 +69,6 @@ class Keeper:
         gone = (await self.areload()).messages()
         with contextlib.suppress(BehestNotFoundError):
             await self._client.threads.adelete(self._thread, scope=self._scope)
-        self.contents.clear()
         return gone or None
 
     @property

@@ -12,7 +12,7 @@ from typing import Any, Final, NoReturn
 from llama_index.core.base.llms.types import ChatMessage
 
 from behest_base import BehestConfigError, ThreadView
-from llamaindex_behest.conversation import Conversation, Message, conversation_of, same_reply, text_of
+from llamaindex_behest.conversation import Conversation, Message, same_reply, text_of
 from llamaindex_behest.messages_in import from_wire
 from llamaindex_behest.messages_out import marks_of, wire_message
 
@@ -28,7 +28,7 @@ class ThreadContents:
         """Show the user's thread that a client has this view of."""
         self._view = view
         self._user_id = user_id
-        self._talk: Conversation = conversation_of(view)
+        self._talk = view.notes(Conversation)
         self._thread_id = thread_id
 
     # -- reading ------------------------------------------------------------------------------------------------------
@@ -215,11 +215,6 @@ class ThreadContents:
         if self._view.pending:
             self._talk.ask(self._view.pending[-1], self._view, put=True)
         return everything[index]
-
-    def clear(self) -> None:
-        """Forget everything: the thread was deleted."""
-        self._view.clear()
-        self._talk.clear(self._view)
 
     # -- setting aside ------------------------------------------------------------------------------------------------
 
