@@ -26,7 +26,8 @@ class ThreadView:
     Attributes:
         pending: User messages that the thread doesn't hold yet; they go out with the next call in it, once.
         recorded: The last turn that a call of this client recorded in the thread: what was sent, texts only, then the reply.
-        turns_recorded: How many calls of this client were completed in the thread.
+        turns_begun: How many calls of this client the gateway took in the thread.
+        turns_recorded: How many of them were completed. A stream that was left early in a task may be so only later.
     """
 
     def __init__(self) -> None:
@@ -34,7 +35,7 @@ class ThreadView:
         self._lock = threading.Lock()
         self.pending: tuple[dict[str, Any], ...] = ()
         self.recorded: tuple[dict[str, Any], ...] = ()
-        self.turns_recorded = 0
+        self.turns_begun = self.turns_recorded = 0
         self._under_way: list[Sequence[Message]] = []
         self._notes: dict[Callable[[], Any], Any] = {}
 
@@ -97,6 +98,7 @@ class ThreadView:
         with self._lock:
             self.pending = _without(self.pending, sent)
             self.recorded = tuple(_text_only(message) for message in sent)
+            self.turns_begun += 1
 
     def finish(self, sent: Sequence[Message], reply: Message | None) -> None:
         """Note the reply that ended the turn, as far as it came."""

@@ -90,6 +90,8 @@ class BehestChatHistory(BaseChatMessageHistory):
     def add_messages(self, messages: Sequence[BaseMessage]) -> None:
         """Add messages: what the gateway has is left alone, user messages wait for the next call in the thread.
 
+        System messages are left out: a thread holds none, they are the prompt's.
+
         Args:
             messages: A turn that was just made, or user messages to come.
 

@@ -21,8 +21,8 @@ class Conversation:
         turn: What this turn has added to them.
         read_at: How many calls the client's view had recorded when `base` was read.
         accounted: How many it had recorded when the last turn was complete.
-        opened_at: How many it had recorded when this turn began.
-        looked_at: How many it had recorded when a memory last showed the messages.
+        opened_at: How many calls the gateway had taken when this turn began.
+        looked_at: How many it had taken when a memory last showed the messages.
         in_use: Whether a memory was read or written since the last turn was complete.
         asked: This turn's user message, None if no memory was told.
         was_put: Whether `asked` was put, rather than named in a read.
@@ -47,7 +47,7 @@ class Conversation:
         """Note this turn's user message."""
         self.in_use = True
         if self.asked is None or self.was_put or not _same_question(message, self.asked):
-            self.opened_at = view.turns_recorded
+            self.opened_at = view.turns_begun
             self.was_put = False
         self.asked = message
         self.was_put = self.was_put or put
@@ -81,7 +81,7 @@ class Conversation:
             return False
         # Whatever turn was under way was abandoned, or is this one; the engine puts its question only later.
         self.asked, self.was_put = question, False
-        self.opened_at = self.accounted = view.turns_recorded
+        self.opened_at, self.accounted = view.turns_begun, view.turns_recorded
         return True
 
     def _goes_on(self, messages: Sequence[Message], marks: list[str | None], thread_id: str, view: ThreadView) -> bool:
@@ -90,7 +90,7 @@ class Conversation:
         if asked_at < 0:
             return False
         after = range(asked_at + 1, len(messages))
-        if view.turns_recorded == self.opened_at:
+        if view.turns_recorded <= self.opened_at:
             return not any(messages[i]["role"] == "user" for i in after)
         replies = [i for i in after if messages[i]["role"] == "assistant"]
         if not replies:

@@ -78,7 +78,7 @@ class ThreadContents:
         if talk.look_is_of_put:
             talk.look_is_of_put = False
         else:
-            talk.in_use, talk.looked_at = True, self._view.turns_recorded
+            talk.in_use, talk.looked_at = True, self._view.turns_begun
         waiting = [_key(message) for message in self._view.pending]
         held = [self._marked(message) for message in talk.base or ()]
         # A tool's result may be put before the call that takes it along (a handoff), so that it goes by its neighbours' marks.
@@ -161,7 +161,7 @@ class ThreadContents:
         known += [call for message in self._view.recorded for call in _calls(message)]
         sent = [message.get("tool_call_id") for message in self._view.recorded if message["role"] == "tool"]
         if wire.get("tool_call_id") not in (*known, *sent):
-            self._refuse("A tool result whose call is not in the thread")
+            self._refuse("A tool result whose call is not in it")
         self._append(wire)
 
     def _append(self, wire: Message) -> None:
@@ -233,7 +233,7 @@ class ThreadContents:
 
     def _refuse_reply(self) -> NoReturn:
         self._refuse(
-            "A reply that no call in the thread produced",
+            "A reply that no call in it produced",
             " CondenseQuestionChatEngine can't work with a thread: its answers come from a query engine that never sees what "
             "the user typed; use CondensePlusContextChatEngine. Where an answer was refined over several calls, retrieve "
             "less, or raise context_window=. Where Memory puts its blocks into the user's message, have it put them into the "
@@ -242,7 +242,7 @@ class ThreadContents:
 
     def _refuse(self, what: str, more: str = "") -> NoReturn:
         msg = (
-            f"{what} {self._thread_id!r} can't be stored: the gateway writes a turn when the model is called in the thread, and "
+            f"{what} can't be stored in the thread {self._thread_id!r}: the gateway writes a turn when the model is called in the thread, and "
             "has no other way to write one. Call a BehestLLM on the same client, for the same user and thread "
             f"(llm.for_user(user_id, thread_id=…), or the ambient scope).{more}"
         )
