@@ -177,6 +177,14 @@ def test_versions_move_in_lock_step(name: str, package: str) -> None:
         assert f"behest-base>={major}.{minor},<{major}.{minor + 1}" in project["dependencies"]
 
 
+@pytest.mark.parametrize("name", PACKAGES)
+def test_changelogs(name: str) -> None:
+    """The three begin alike, and with the version that is published."""
+    begins = (LIBS / name / "CHANGELOG.md").read_text(encoding="utf-8").split("\n## ")
+    same = (LIBS / "behest-base" / "CHANGELOG.md").read_text(encoding="utf-8").split("\n## ")
+    assert (begins[0], begins[1].splitlines()[0]) == (same[0], VERSION)
+
+
 @pytest.mark.parametrize("file", ["requirements-dev.txt", "requirements-openai3.txt"])
 def test_pins(file: str) -> None:
     """Each line is a pinned version or a hash of one: no index, no address, no path of a machine."""
