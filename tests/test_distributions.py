@@ -35,7 +35,7 @@ NEEDS = {
         "httpx-sse>=0.4",
         "pydantic>=2.11",
         "pydantic-settings>=2.6",
-        "pyjwt[crypto]>=2.10",
+        "pyjwt[crypto]>=2.15",
         'openai<4,>=2.45; extra == "openai"',
         'starlette>=0.45; extra == "emulator"',
         'uvicorn>=0.30; extra == "emulator"',
