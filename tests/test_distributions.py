@@ -35,7 +35,7 @@ NEEDS = {
         "httpx-sse>=0.4.2",
         "pydantic>=2.11",
         "pydantic-settings>=2.6",
-        "pyjwt[crypto]>=2.10",
+        "pyjwt[crypto]>=2.15",
         'openai<4,>=2.45; extra == "openai"',
         'starlette>=0.45; extra == "emulator"',
         'uvicorn>=0.30; extra == "emulator"',
@@ -175,6 +175,14 @@ def test_versions_move_in_lock_step(name: str, package: str) -> None:
     major, minor, _ = (int(part) for part in VERSION.split("."))
     if name != "behest-base":
         assert f"behest-base>={major}.{minor},<{major}.{minor + 1}" in project["dependencies"]
+
+
+@pytest.mark.parametrize("name", PACKAGES)
+def test_changelogs(name: str) -> None:
+    """The three begin alike, and with the version that is published."""
+    begins = (LIBS / name / "CHANGELOG.md").read_text(encoding="utf-8").split("\n## ")
+    same = (LIBS / "behest-base" / "CHANGELOG.md").read_text(encoding="utf-8").split("\n## ")
+    assert (begins[0], begins[1].splitlines()[0]) == (same[0], VERSION)
 
 
 @pytest.mark.parametrize("file", ["requirements-dev.txt", "requirements-openai3.txt"])

@@ -80,6 +80,7 @@ def test_what_comes_back(gateway: Emulator, behest: Behest) -> None:
     answer = behest.complete(HELLO, scope=Scope("alice", session_id="s", thread_id="t"))
     assert answer["choices"][0]["message"]["content"] == "Good day."
     assert answer["usage"]["total_tokens"] > 0
+    assert answer["behest"]["user_id"] == "alice"
     assert answer["behest"]["session_id"] == "s"
     assert answer["behest"]["thread_id"] == "t"
     assert answer["behest"]["trace_id"]

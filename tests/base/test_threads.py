@@ -8,6 +8,7 @@ import pytest
 
 from behest_base import (
     Behest,
+    BehestAuthError,
     BehestBadRequestError,
     BehestConfigError,
     BehestError,
@@ -226,6 +227,29 @@ def test_another_bad_request_in_a_thread_surfaces(gateway: Emulator, behest: Beh
         with pytest.raises(BehestBadRequestError, match="must answer a tool call"):
             say(behest, {"role": "tool", "tool_call_id": "x", "content": "1"})
         gateway.fail_next(status=500, path="threads", times=3)
+
+
+async def test_a_deleted_thread_is_forgotten(gateway: Emulator, behest: Behest) -> None:
+    """With a thread goes what waits to go out in it and what was noted of it, be the thread there or not."""
+    view = behest.view(user_id="alice", thread_id="t")
+    for is_there in (True, False):
+        if is_there:
+            say(behest, user("One."))
+        view.add_pending([user("Later.")])
+        noted = view.notes(list[str])
+        assert view.notes(list[str]) is noted
+        if is_there:
+            behest.threads.delete("t", scope=IN_THREAD)
+        else:
+            with pytest.raises(BehestNotFoundError):
+                await behest.threads.adelete("t", scope=IN_THREAD)
+        assert view.pending == view.recorded == ()
+        assert view.notes(list[str]) is not noted
+    view.add_pending([user("Later.")])
+    gateway.fail_next(status=403, path="threads")
+    with pytest.raises(BehestAuthError):
+        behest.threads.delete("t", scope=IN_THREAD)
+    assert view.pending == (user("Later."),)
 
 
 def test_views_need_a_thread(behest: Behest) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import time
 import traceback
 from types import SimpleNamespace
@@ -9,6 +10,8 @@ from typing import Any
 
 import jwt
 import pytest
+from cryptography.hazmat.primitives.asymmetric import ec
+from jwt.algorithms import ECAlgorithm
 from pydantic import SecretStr
 
 from behest_base import Behest, BehestAuthError, BehestConfigError, BehestConnectionError, BehestVerifier, Scope, scope
@@ -195,3 +198,20 @@ def test_an_endpoint_without_keys(gateway: Emulator, fault: dict[str, Any]) -> N
     report = traceback.TracebackException.from_exception(caught.value, capture_locals=True)
     assert holder.get_secret_value() not in "".join(report.format(chain=True))
     assert verifier.verify(holder)["uid"] == "carol"
+
+
+def test_a_key_of_another_kind(gateway: Emulator) -> None:
+    """Property 20: a token that says RS256 and names a key that is none for it is not valid, whatever else the tenant has."""
+    curve = json.loads(ECAlgorithm.to_jwk(ec.generate_private_key(ec.SECP256R1()).public_key()))
+    gateway.fail_next(path="jwks", status=200, body={"keys": [{**curve, "kid": "curve", "use": "sig"}]})
+    claims = jwt.decode(gateway.issue("carol"), options={"verify_signature": False})
+    with pytest.raises(BehestAuthError) as caught:
+        BehestVerifier(base_url=gateway.base_url).verify(jwt.encode(claims, pem(), "RS256", headers={"kid": "curve"}))
+    assert caught.value.code == "invalid_token"
+
+
+@pytest.mark.parametrize("issuer", ["https://api.behest.ap", "api", ""])
+def test_a_part_of_the_issuer(gateway: Emulator, issuer: str) -> None:
+    """Property 20: the issuer is compared whole."""
+    with pytest.raises(BehestAuthError):
+        BehestVerifier(base_url=gateway.base_url).verify(gateway.issue("carol", iss=issuer))

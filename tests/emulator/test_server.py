@@ -195,6 +195,8 @@ def test_shows_its_environment(gateway: Emulator) -> None:
 
 def test_the_command_serves_until_interrupted(tmp_path: Path) -> None:
     """The command prints lines to copy, serves with its options, and goes on Ctrl-C without a traceback."""
+    # Who runs in the background is told to ignore Ctrl-C, and tells it those that it starts.
+    signal.signal(signal.SIGINT, signal.default_int_handler)
     port = _free_port()
     arguments = ["--port", str(port), "--db", str(tmp_path / "gateway.db"), "--api-key", "behest_sk_test_mine"]
     with subprocess.Popen([*COMMAND, *arguments], stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True) as process:

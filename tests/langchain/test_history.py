@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 from langchain_core.messages import AIMessage, HumanMessage, SystemMessage, ToolMessage
 
-from behest_base import Behest, scope
+from behest_base import Behest, BehestNotFoundError, scope
 from behest_base.emulator import Emulator
 from langchain_behest import BehestAuthError, BehestBadRequestError, BehestChatHistory, BehestConfigError, ChatBehest
 from support.keys import api_key
@@ -232,6 +232,22 @@ async def test_clear_deletes_the_thread(history: BehestChatHistory, threaded: Ch
     assert await history.aget_messages() == []
 
 
+def test_what_was_known_of_a_deleted_thread_is_forgotten(
+    history: BehestChatHistory, threaded: ChatBehest, behest: Behest
+) -> None:
+    """After a thread is deleted, by the history or past it, what is added is judged by what came since."""
+    threaded.invoke("q0")
+    history.add_messages([SystemMessage("Noted after the call, which the history hears of so.")])
+    history.clear()
+    history.add_user_message("q0")
+    assert [message.content for message in history.messages] == ["q0"]
+    with pytest.raises(BehestNotFoundError):
+        behest.threads.delete("t", user_id="alice")
+    threaded.invoke("q0")
+    history.add_user_message("q0")
+    assert [message.content for message in history.messages if message.type == "human"] == ["q0"]
+
+
 def test_errors_are_langchains(gateway: Emulator) -> None:
     """A refused key is the error that LangChain code catches."""
     from langchain_core.exceptions import ModelAuthenticationError  # noqa: PLC0415
@@ -249,3 +265,17 @@ def test_the_environment_is_enough(environment: Emulator) -> None:
     ChatBehest(user_id="alice", thread_id="t").invoke("q0")
     assert len(BehestChatHistory("t", "alice").messages) == 2
     assert len(environment.mints) == 1
+
+
+async def test_every_request_is_of_the_tier(behest: Behest, gateway: Emulator) -> None:
+    """A history of a tier reads, looks and deletes with the token of that tier: its only one."""
+    history = BehestChatHistory("t", "alice", client=behest, tier="pro")
+    assert history.messages == await history.aget_messages() == []
+    with pytest.raises(BehestConfigError):
+        history.add_messages([AIMessage("Made up.")])
+    with pytest.raises(BehestConfigError):
+        await history.aadd_messages([AIMessage("Made up.")])
+    history.clear()
+    await history.aclear()
+    assert reads(gateway) == 6
+    assert [mint.json.get("tier") for mint in gateway.mints] == ["pro"]

@@ -60,10 +60,12 @@ def test_the_nearest_place_wins(
 
 
 def test_none_means_none(behest: Behest, gateway: Emulator) -> None:
-    """None ends the search: no thread although the model has one, and no user is an error."""
+    """None ends the search: no thread although the model has one, no tier although the scope has, and no user is an error."""
     model = ChatBehest(client=behest, user_id="alice", thread_id="t")
-    model.invoke("Hello.", thread_id=None)
+    with scope(tier="pro"):
+        model.invoke("Hello.", thread_id=None, tier=None)
     assert gateway.chats[0].thread_id is None
+    assert [mint.json.get("tier") for mint in gateway.mints] == [None]
     with pytest.raises(BehestConfigError, match="user_id="):
         model.invoke("Hello.", user_id=None)
     assert len(gateway.chats) == 1
@@ -78,14 +80,15 @@ def test_no_user_is_an_error_when_the_call_is_made(name: str, anyone: ChatBehest
 
 
 async def test_a_stream_is_its_callers(anyone: ChatBehest, gateway: Emulator) -> None:
-    """A stream that is read after its scope has ended is still for the user it was made for."""
+    """A stream that is read in another scope is still for the user, and of the tier, that it was made for."""
     with scope("alice"):
         sync, tasks = anyone.stream("Hello."), anyone.astream("Hello.")
-    with scope("mallory"):
+    with scope("mallory", thread_id="t", tier="pro"):
         list(sync)
         async for _ in tasks:
             pass
-    assert [call.user_id for call in gateway.chats] == ["alice", "alice"]
+    assert [(call.user_id, call.thread_id) for call in gateway.chats] == [("alice", None)] * 2
+    assert [(mint.json["user_id"], mint.json.get("tier")) for mint in gateway.mints] == [("alice", None)]
 
 
 def test_a_users_own_token_is_carried(anyone: ChatBehest, gateway: Emulator) -> None:

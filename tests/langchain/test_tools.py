@@ -241,7 +241,7 @@ CALLS = st.lists(
 def test_calls_cut_anywhere_are_put_together(calls: list[tuple[str, dict[str, str]]], cuts: list[int]) -> None:
     """However many calls there are, and wherever their arguments are cut, they come out as they went in."""
     named = [(f"call_{number}", name, arguments) for number, (name, arguments) in enumerate(calls)]
-    reader = ChunkReader("alice", "default")
+    reader = ChunkReader("default")
     read = [
         reader.read({"choices": [{"index": 0, "delta": {"tool_calls": delta}}]})
         for delta in pieces_of(named, cuts)

@@ -153,6 +153,19 @@ def test_thread_gets_each_message_once(behest: Behest, gateway: Emulator) -> Non
     assert prompt[0] == said[0]
 
 
+async def test_two_users_have_two_threads(behest: Behest, gateway: Emulator) -> None:
+    """A thread's id is a user's own: another user's marked messages are new in the thread of the same name."""
+    llm = BehestLLM(client=behest, thread_id="trip")
+    question, again = ChatMessage("q0"), ChatMessage("q1")
+    gateway.script("a0", "b0", "a0", "c0")
+    plain = llm.chat([question], user_id="alice").message
+    llm.chat([question, plain, again], user_id="bob")
+    *_, streamed = [piece.message async for piece in await llm.astream_chat([question], user_id="alice")]
+    await llm.achat([question, streamed, again], user_id="carol")
+    for call in gateway.chats[1::2]:
+        assert [message["content"] for message in call.json["messages"]] == ["q0", "a0", "q1"]
+
+
 def test_completion_stays_out_of_the_thread(behest: Behest, gateway: Emulator) -> None:
     """A completion under a thread and a named session is made in neither."""
     llm = BehestLLM(client=behest, user_id="alice", thread_id="trip", session_id="sitting")

@@ -102,6 +102,21 @@ async def test_what_is_archived_is_noted(behest: Behest, llm: BehestLLM, gateway
     ]
 
 
+async def test_a_new_thread_of_the_name_has_nothing_archived(behest: Behest, llm: BehestLLM, gateway: Emulator) -> None:
+    """After a thread was deleted past the memory, what it had archived of it is no more; the new one shows whole."""
+    memory = _short_memory(behest)
+    for text in TURNS:
+        await _simple(llm, memory, text)
+    await behest.threads.adelete("trip", user_id="alice")
+    assert await memory.aget() == []
+    await _simple(llm, memory, "Anew.")
+    assert [message.content for message in await memory.aget_all()] == [
+        message["content"] for message in gateway.thread("alice", "trip")
+    ]
+    assert isinstance(memory, Memory)
+    assert await memory.aget_all(MessageStatus.ARCHIVED) == []
+
+
 async def test_blocks_in_the_users_message(behest: Behest, llm: BehestLLM, gateway: Emulator) -> None:
     """They would be stored as if the user had said them: the error says where they go instead."""
     block = StaticMemoryBlock(name="user", static_content=[TextBlock(text="The user is Ada.")])

@@ -137,6 +137,19 @@ async def test_what_waits_goes_out_once(ask: Ask, store: Store, behest: Behest, 
     ]
 
 
+async def test_what_waits_goes_out_with_one_of_two_streams(
+    ask: Ask, store: Store, llm: BehestLLM, gateway: Emulator
+) -> None:
+    """Of two streams that are made before either is read, the first that is read brings what waits."""
+    await ask(store, "add_message", "trip", HELLO)
+    one = llm.stream_chat([MORE], thread_id="trip")
+    two = await llm.astream_chat([ChatMessage("Once more.")], thread_id="trip")
+    _ = [piece async for piece in two]
+    list(one)
+    users = [message["content"] for message in gateway.thread("alice", "trip") if message["role"] == "user"]
+    assert users == ["Hello.", "Once more.", "And now?"]
+
+
 async def test_what_was_taken_back_does_not_go_out(ask: Ask, store: Store, behest: Behest, gateway: Emulator) -> None:
     """A message that waited and was deleted is in no request; one that was stored can't be taken back."""
     llm = BehestLLM(client=behest, user_id="alice", thread_id="trip")
@@ -214,7 +227,7 @@ async def test_marks_say_where_a_message_lives(ask: Ask, store: Store, behest: B
     begin(behest, "alice", "trip")
     await ask(store, "add_message", "trip", MORE)
     *held, waiting = await ask(store, "get_messages", "trip")
-    assert [message.additional_kwargs["behest"] for message in held] == [{"thread_id": "trip"}] * 2
+    assert [message.additional_kwargs["behest"] for message in held] == [{"user_id": "alice", "thread_id": "trip"}] * 2
     assert "behest" not in waiting.additional_kwargs
 
 

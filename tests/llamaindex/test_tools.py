@@ -74,13 +74,17 @@ async def test_four_ways_to_chat_with_tools(llm: BehestLLM, gateway: Emulator) -
 
 
 async def test_tool_required_and_choice(llm: BehestLLM, gateway: Emulator) -> None:
-    """`tool_required` demands a call; `tool_choice` names a tool."""
+    """`tool_required` demands a call; `tool_choice` names a tool, or says `any`."""
     await _each_way(llm, tool_required=True, allow_parallel_tool_calls=True)
     assert [call.json["tool_choice"] for call in gateway.chats] == ["required"] * 4
     assert [call.json["parallel_tool_calls"] for call in gateway.chats] == [True] * 4
     gateway.clear()
     llm.chat_with_tools(TOOLS, user_msg="Add 1 and 2.", tool_choice="add")
-    assert gateway.chats[0].json["tool_choice"] == {"type": "function", "function": {"name": "add"}}
+    llm.chat_with_tools(TOOLS, user_msg="Add 1 and 2.", tool_choice="any")
+    assert [call.json["tool_choice"] for call in gateway.chats] == [
+        {"type": "function", "function": {"name": "add"}},
+        "required",
+    ]
 
 
 def test_no_tools_no_tool_fields(llm: BehestLLM, gateway: Emulator) -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import gc
 from collections.abc import Callable
 from typing import Any
@@ -274,3 +275,20 @@ async def test_two_users_on_one_engine(
         assert said(gateway.thread(user, "t"), "user") == [("user", f"I am {user}, fact {turn}.") for turn in range(4)]
         prompts = str([call.effective_prompt for call in gateway.chats if call.user_id == user])
         assert other not in prompts
+
+
+async def test_a_stream_left_early_in_a_task_is_no_later_turn(
+    make_memory: MakeMemory, llm: BehestLLM, gateway: Emulator
+) -> None:
+    """The framework closes such a stream when its task next waits; a turn begun by then is in the thread all the same."""
+    memory = make_memory()
+    gateway.script("one two three four", "a1")
+    await memory.aput(ChatMessage("q0"))
+    async with contextlib.aclosing(await llm.astream_chat(await memory.aget())) as pieces:
+        async for _ in pieces:
+            break
+    await memory.aput(ChatMessage("q1"))
+    await memory.aput((await llm.achat(await memory.aget())).message)
+    await asyncio.to_thread(gateway.wait_for, lambda: len(gateway.thread("alice", "trip")) == 4)
+    assert sorted(said(gateway.thread("alice", "trip"), "user")) == [("user", "q0"), ("user", "q1")]
+    assert ("assistant", "a1") in said(gateway.thread("alice", "trip"))

@@ -97,8 +97,9 @@ def stream_body(body: Mapping[str, Any]) -> dict[str, Any]:
 
 
 def place_of(identity: Identity, headers: Mapping[str, str]) -> dict[str, str]:
-    """Return where a call was made: session, thread, and the gateway's ids to quote in a support request."""
+    """Return where a call was made: user, session, thread, and the gateway's ids to quote in a support request."""
     found = {
+        "user_id": identity.user_id,
         "session_id": identity.session_id,
         "thread_id": identity.thread_id,
         "trace_id": headers.get("x-trace-id"),

@@ -60,8 +60,8 @@ class Behest(Core):
             max_retries: Sends after the first one, for this call.
 
         Returns:
-            The OpenAI completion as the gateway sent it, and under `behest` where it was made: `session_id`, and
-            `thread_id`, `trace_id`, `request_id` if there are such.
+            The OpenAI completion as the gateway sent it, and under `behest` where it was made: `user_id`, `session_id`,
+            and `thread_id`, `trace_id`, `request_id` if there are such.
 
         Raises:
             BehestError: As `behest_base.errors` draws it.

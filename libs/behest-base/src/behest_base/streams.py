@@ -21,7 +21,7 @@ __all__ = ["AsyncChatStream", "ChatStream"]
 class ChatStream(Iterator[dict[str, Any]]):
     """The chunks of a streamed completion, as the gateway sends them.
 
-    The first has, besides, the key `behest`: the session, the thread, and the gateway's trace and request ids. A stream
+    The first has, besides, the key `behest`: the user, the session, the thread, and the gateway's trace and request ids. A stream
     that breaks or ends early raises, with what had arrived in `.partial` of the error.
 
     Example:

@@ -9,7 +9,7 @@ from urllib.parse import quote
 
 from pydantic import BaseModel, ConfigDict, ValidationError
 
-from behest_base.errors import BehestConfigError, BehestServerError
+from behest_base.errors import BehestConfigError, BehestNotFoundError, BehestServerError
 from behest_base.exchange import Call, Exchange, Operation, read_json
 from behest_base.jsons import is_array, is_object
 from behest_base.scope import UNSET, Identity, Scope, Unset
@@ -143,7 +143,7 @@ class Threads:
         return await self._exchange.arun(thread_messages(self._who(user_id, scope, thread_id)))
 
     def delete(self, thread_id: str, *, user_id: str | Unset = UNSET, scope: Scope | None = None) -> None:
-        """Delete a thread and everything in it.
+        """Delete a thread and everything in it, and forget what waits here to go out in it.
 
         Raises:
             BehestNotFoundError: The user has no such thread.
@@ -158,8 +158,13 @@ class Threads:
         return self._identify(Scope(user_id=user_id, thread_id=thread_id).over(scope or Scope()))
 
     def _delete(self, identity: Identity) -> Operation[None]:
-        yield _call("DELETE", _path(identity), identity)
-        self._views.of(identity.user_id, identity.thread_id or "").clear()
+        view = self._views.of(identity.user_id, identity.thread_id or "")
+        try:
+            yield _call("DELETE", _path(identity), identity)
+        except BehestNotFoundError:
+            view.clear()
+            raise
+        view.clear()
 
 
 def thread_messages(identity: Identity) -> Operation[list[ThreadMessage]]:

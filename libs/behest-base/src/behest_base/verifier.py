@@ -131,7 +131,7 @@ class BehestVerifier:
             return BehestConnectionError(why)
         except jwt.ExpiredSignatureError:
             return BehestAuthError("The token has expired; the front end has to get a new one.", code="token_expired")
-        except (jwt.PyJWTError, ValueError) as error:
+        except (jwt.PyJWTError, ValueError, TypeError) as error:  # a TypeError: the key named is of another kind
             why = f"The token is not valid ({type(error).__name__})."
             return BehestAuthError(why, code="invalid_token")
         if self._project_id is not None and claims.get("pid") != self._project_id:

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import threading
 from collections import OrderedDict
-from collections.abc import Mapping, Sequence
-from typing import Any, Final
+from collections.abc import Callable, Mapping, Sequence
+from typing import Any, Final, TypeVar, cast
 
 from behest_base.forks import on_fork
 from behest_base.jsons import is_array
@@ -17,6 +17,7 @@ __all__ = ["ThreadView", "Views"]
 MAX_VIEWS: Final = 2_000
 
 Message = Mapping[str, Any]
+T = TypeVar("T")
 
 
 class ThreadView:
@@ -25,7 +26,8 @@ class ThreadView:
     Attributes:
         pending: User messages that the thread doesn't hold yet; they go out with the next call in it, once.
         recorded: The last turn that a call of this client recorded in the thread: what was sent, texts only, then the reply.
-        turns_recorded: How many calls of this client were completed in the thread.
+        turns_begun: How many calls of this client the gateway took in the thread.
+        turns_recorded: How many of them were completed. A stream that was left early in a task may be so only later.
     """
 
     def __init__(self) -> None:
@@ -33,8 +35,20 @@ class ThreadView:
         self._lock = threading.Lock()
         self.pending: tuple[dict[str, Any], ...] = ()
         self.recorded: tuple[dict[str, Any], ...] = ()
-        self.turns_recorded = 0
+        self.turns_begun = self.turns_recorded = 0
         self._under_way: list[Sequence[Message]] = []
+        self._notes: dict[Callable[[], Any], Any] = {}
+
+    def notes(self, kind: Callable[[], T]) -> T:
+        """Return what a framework's adapter notes of this thread, made at first: one of a kind, as long as the thread lives.
+
+        Args:
+            kind: What makes one; the same of each time.
+        """
+        with self._lock:
+            if kind not in self._notes:
+                self._notes[kind] = kind()
+            return cast("T", self._notes[kind])
 
     @property
     def waiting(self) -> tuple[dict[str, Any], ...]:
@@ -77,12 +91,14 @@ class ThreadView:
         """Forget everything, as after the thread was deleted."""
         with self._lock:
             self.pending = self.recorded = ()
+            self._notes = {}
 
     def begin(self, sent: Sequence[Message]) -> None:
         """Note that the gateway took these messages: those that were pending are the thread's now."""
         with self._lock:
             self.pending = _without(self.pending, sent)
             self.recorded = tuple(_text_only(message) for message in sent)
+            self.turns_begun += 1
 
     def finish(self, sent: Sequence[Message], reply: Message | None) -> None:
         """Note the reply that ended the turn, as far as it came."""

@@ -166,7 +166,7 @@ class ChatBehest(AddressedModel):
         with langchain_errors():
             request = self._request(messages, stop, kwargs)
             answer = self.behest.complete(request.body(self.behest), scope=request.identity, **request.options)
-        return chat_result(answer, request.identity.user_id, request.model)
+        return chat_result(answer, request.model)
 
     async def _agenerate(
         self,
@@ -179,7 +179,7 @@ class ChatBehest(AddressedModel):
             request = self._request(messages, stop, kwargs)
             body = await request.abody(self.behest)
             answer = await self.behest.acomplete(body, scope=request.identity, **request.options)
-        return chat_result(answer, request.identity.user_id, request.model)
+        return chat_result(answer, request.model)
 
     def _stream(
         self,
@@ -190,7 +190,7 @@ class ChatBehest(AddressedModel):
     ) -> Iterator[ChatGenerationChunk]:
         with langchain_errors():
             request = self._request(messages, stop, kwargs)
-            reader = ChunkReader(request.identity.user_id, request.model)
+            reader = ChunkReader(request.model)
             with self.behest.stream(request.body(self.behest), scope=request.identity, **request.options) as chunks:
                 for chunk in chunks:
                     if (piece := reader.read(chunk)) is not None:
@@ -206,7 +206,7 @@ class ChatBehest(AddressedModel):
     ) -> AsyncIterator[ChatGenerationChunk]:
         with langchain_errors():
             request = self._request(messages, stop, kwargs)
-            reader = ChunkReader(request.identity.user_id, request.model)
+            reader = ChunkReader(request.model)
             body = await request.abody(self.behest)
             async with self.behest.astream(body, scope=request.identity, **request.options) as chunks:
                 async for chunk in chunks:

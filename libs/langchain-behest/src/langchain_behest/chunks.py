@@ -10,7 +10,7 @@ from langchain_core.messages.tool import ToolCallChunk, tool_call_chunk
 from langchain_core.outputs import ChatGenerationChunk
 
 from behest_base import ToolCallPieces
-from langchain_behest.messages_in import CUT_CALLS, PROVIDER, answer_metadata, extras, parsed_calls, place
+from langchain_behest.messages_in import CUT_CALLS, PROVIDER, answer_metadata, extras, parsed_calls
 from langchain_behest.messages_out import PLACE
 from langchain_behest.usage import usage_metadata
 
@@ -29,14 +29,12 @@ Wire = Mapping[str, Any]
 class ChunkReader:
     """Reads the chunks of one streamed completion; its first choice, as a stream shows one answer."""
 
-    def __init__(self, user_id: str, model: str) -> None:
+    def __init__(self, model: str) -> None:
         """Begin.
 
         Args:
-            user_id: For whom the call is made.
             model: The model asked for, should no chunk name one.
         """
-        self._user_id = user_id
         self._metadata: dict[str, Any] = {"model_name": model}
         self._extras: dict[str, Any] = {}
         self._usage: dict[str, Any] | None = None
@@ -53,7 +51,7 @@ class ChunkReader:
         metadata: dict[str, Any] = {"model_provider": PROVIDER}
         is_first = PLACE in chunk
         if is_first:
-            metadata[PLACE] = place(chunk, self._user_id)
+            metadata[PLACE] = chunk[PLACE]
         choice = next((choice for choice in chunk.get("choices") or () if not choice.get("index")), None)
         if choice is None or not (choice.get("delta") or choice.get("finish_reason")):
             self._metadata.update(answer_metadata(chunk))

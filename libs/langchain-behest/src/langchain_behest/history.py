@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from typing import NoReturn
 
 from langchain_core.chat_history import BaseChatMessageHistory
@@ -11,7 +11,7 @@ from langchain_core.messages import BaseMessage
 
 from behest_base import UNSET, Behest, BehestConfigError, BehestNotFoundError, Identity, Scope, ThreadMessage, Unset
 from langchain_behest.errors import langchain_errors
-from langchain_behest.ledger import ThreadNeededError, ledger_of
+from langchain_behest.ledger import Ledger, ThreadNeededError
 from langchain_behest.messages_out import mark_of, wire_messages
 from langchain_behest.thread_in import messages_of_thread, pending_messages
 
@@ -79,16 +79,18 @@ class BehestChatHistory(BaseChatMessageHistory):
         """
         with langchain_errors():
             client, identity = self._where()
-            return self._with_pending(client, identity, _read(client, identity))
+            return self._with_pending(client, identity, self._read(client))
 
     async def aget_messages(self) -> list[BaseMessage]:
         """Return the thread's messages; see `messages`."""
         with langchain_errors():
             client, identity = self._where()
-            return self._with_pending(client, identity, await _aread(client, identity))
+            return self._with_pending(client, identity, await self._aread(client))
 
     def add_messages(self, messages: Sequence[BaseMessage]) -> None:
         """Add messages: what the gateway has is left alone, user messages wait for the next call in the thread.
+
+        System messages are left out: a thread holds none, they are the prompt's.
 
         Args:
             messages: A turn that was just made, or user messages to come.
@@ -101,7 +103,7 @@ class BehestChatHistory(BaseChatMessageHistory):
             try:
                 self._enter(client, identity, messages)
             except ThreadNeededError:
-                thread = _read(client, identity)
+                thread = self._read(client)
                 with _foreign(identity):
                     self._enter(client, identity, messages, thread)
 
@@ -112,7 +114,7 @@ class BehestChatHistory(BaseChatMessageHistory):
             try:
                 self._enter(client, identity, messages)
             except ThreadNeededError:
-                thread = await _aread(client, identity)
+                thread = await self._aread(client)
                 with _foreign(identity):
                     self._enter(client, identity, messages, thread)
 
@@ -123,24 +125,32 @@ class BehestChatHistory(BaseChatMessageHistory):
             BehestError: The gateway refused, or could not be reached.
         """
         with langchain_errors():
-            client, identity = self._where()
-            try:
+            client, _ = self._where()
+            with suppress(BehestNotFoundError):
                 client.threads.delete(self.thread_id, scope=self._scope)
-            except BehestNotFoundError:
-                client.view(identity).clear()
 
     async def aclear(self) -> None:
         """Delete the thread; see `clear`."""
         with langchain_errors():
-            client, identity = self._where()
-            try:
+            client, _ = self._where()
+            with suppress(BehestNotFoundError):
                 await client.threads.adelete(self.thread_id, scope=self._scope)
-            except BehestNotFoundError:
-                client.view(identity).clear()
 
     def _where(self) -> tuple[Behest, Identity]:
         client = self._client if self._client is not None else Behest.shared()
         return client, client.identify(self._scope)
+
+    def _read(self, client: Behest) -> list[ThreadMessage]:
+        try:
+            return client.threads.messages(self.thread_id, scope=self._scope)
+        except BehestNotFoundError:  # it comes to exist with the first call in it
+            return []
+
+    async def _aread(self, client: Behest) -> list[ThreadMessage]:
+        try:
+            return await client.threads.amessages(self.thread_id, scope=self._scope)
+        except BehestNotFoundError:
+            return []
 
     @staticmethod
     def _with_pending(client: Behest, identity: Identity, thread: Sequence[ThreadMessage]) -> list[BaseMessage]:
@@ -157,21 +167,8 @@ class BehestChatHistory(BaseChatMessageHistory):
         marks = [mark_of(message, identity.user_id) == identity.thread_id for message in sources]
         view = client.view(identity)
         held = None if thread is None else [message.wire() for message in thread]
-        ledger_of(view).enter(wire, marks, view, held)
-
-
-def _read(client: Behest, identity: Identity) -> list[ThreadMessage]:
-    try:
-        return client.threads.messages(identity.thread_id or "", user_id=identity.user_id)
-    except BehestNotFoundError:  # it comes to exist with the first call in it
-        return []
-
-
-async def _aread(client: Behest, identity: Identity) -> list[ThreadMessage]:
-    try:
-        return await client.threads.amessages(identity.thread_id or "", user_id=identity.user_id)
-    except BehestNotFoundError:
-        return []
+        # Histories come and go with requests; the view, and what was noted of it, stays with the client.
+        view.notes(Ledger).enter(wire, marks, view, held)
 
 
 @contextmanager

@@ -54,7 +54,7 @@ class Addressee(str):
             user_id=identity.user_id,
             session_id=identity.session_id if identity.has_own_session else None,
             thread_id=identity.thread_id,
-            tier=UNSET if identity.tier is None else identity.tier,
+            tier=identity.tier,
             token=identity.token,
         )
         return self

@@ -5,11 +5,11 @@ from __future__ import annotations
 import threading
 from collections.abc import Mapping, Sequence
 from typing import Any, Final
-from weakref import WeakKeyDictionary
 
 from behest_base import ThreadView
+from behest_base.turns import text_of
 
-__all__ = ["Ledger", "ThreadNeededError", "ledger_of", "message_key"]
+__all__ = ["Ledger", "ThreadNeededError"]
 
 Message = Mapping[str, Any]
 Key = tuple[str, str]
@@ -19,14 +19,6 @@ _INSTRUCTIONS: Final = ("system", "developer")
 
 class ThreadNeededError(LookupError):
     """Only the thread itself can say whether it holds a message: no call of this client produced it."""
-
-
-def message_key(message: Message) -> Key:
-    """Return what tells a message from others: its role and its text."""
-    content = message.get("content")
-    if isinstance(content, list):
-        content = "".join(str(part.get("text") or "") for part in content if isinstance(part, Mapping))
-    return str(message["role"]), str(content or "").strip()
 
 
 class Ledger:
@@ -65,11 +57,11 @@ class Ledger:
         with self._lock:
             self._catch_up(view)
             recorded = list(self._recorded)
-            held = [message_key(message) for message in thread or ()]
+            held = [_key(message) for message in thread or ()]
             settled = max((i for i, mark in enumerate(marks) if mark), default=-1)
             missing: list[Message] = []
             for i, message in enumerate(messages):
-                key = message_key(message)
+                key = _key(message)
                 is_known = key in recorded
                 if is_known:
                     recorded.remove(key)
@@ -78,15 +70,15 @@ class Ledger:
                 elif key[0] == "assistant":  # what stands before a reply went out with its call
                     missing.clear()
             self._recorded = recorded
-            self._announced += [message_key(message) for message in missing]
+            self._announced += [_key(message) for message in missing]
             view.add_pending(missing)
 
     def _catch_up(self, view: ThreadView) -> None:
         if view.turns_recorded == self._turn:
             return
         self._turn = view.turns_recorded
-        self._recorded = [message_key(message) for message in view.recorded]
-        waiting = [message_key(message) for message in view.pending]
+        self._recorded = [_key(message) for message in view.recorded]
+        waiting = [_key(message) for message in view.pending]
         for key in [key for key in self._announced if key not in waiting]:
             self._announced.remove(key)
             if key in self._recorded:
@@ -103,11 +95,6 @@ def _sort(message: Message, is_in_thread: bool, missing: list[Message]) -> None:
         raise ThreadNeededError(role)
 
 
-_ledgers: WeakKeyDictionary[ThreadView, Ledger] = WeakKeyDictionary()
-_lock = threading.Lock()
-
-
-def ledger_of(view: ThreadView) -> Ledger:
-    """Return the one ledger of a thread's view: histories come and go with requests, the view stays with the client."""
-    with _lock:
-        return _ledgers.setdefault(view, Ledger())
+def _key(message: Message) -> Key:
+    """Return what tells a message from others: its role and its text."""
+    return str(message["role"]), text_of(message.get("content")).strip()

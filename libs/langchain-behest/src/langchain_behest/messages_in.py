@@ -20,7 +20,6 @@ __all__ = [
     "combined_output",
     "extras",
     "parsed_calls",
-    "place",
     "with_cut_calls_apart",
 ]
 
@@ -40,15 +39,14 @@ _READ_FROM_CHOICE: Final = frozenset({"index", "message", "delta", "finish_reaso
 _READ_FROM_ANSWER: Final = frozenset({"choices", "object", "usage", "model", PLACE})
 
 
-def chat_result(answer: Mapping[str, Any], user_id: str, model: str) -> ChatResult:
+def chat_result(answer: Mapping[str, Any], model: str) -> ChatResult:
     """Return a completion as a result with one generation per choice.
 
     Args:
-        answer: The completion, with the place that behest_base notes in it.
-        user_id: For whom it was made.
+        answer: The completion, with the place that behest_base notes in it; it marks the message as one that its thread holds.
         model: The model asked for, should the answer not name one.
     """
-    shared = {"model_name": model, **answer_metadata(answer), PLACE: place(answer, user_id)}
+    shared = {"model_name": model, **answer_metadata(answer), PLACE: answer[PLACE]}
     usage = answer.get("usage")
     generations = [_generation(choice, shared, answer) for choice in answer["choices"]]
     return ChatResult(generations=generations, llm_output={"token_usage": usage, "model_name": shared["model_name"]})
@@ -107,11 +105,6 @@ def answer_metadata(answer: Mapping[str, Any]) -> dict[str, Any]:
     if usage and usage.get("cost") is not None:
         found["cost"] = usage["cost"]
     return found
-
-
-def place(answer: Mapping[str, Any], user_id: str) -> dict[str, Any]:
-    """Return where an answer was made: it marks the message as one that its thread holds."""
-    return {"user_id": user_id, **(answer.get(PLACE) or {})}
 
 
 def parsed_calls(raw_calls: Any) -> tuple[list[ToolCall], list[InvalidToolCall]]:

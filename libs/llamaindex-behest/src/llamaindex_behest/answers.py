@@ -7,7 +7,6 @@ from typing import Any
 
 from llama_index.core.base.llms.types import ChatMessage, ChatResponse
 
-from behest_base import AsyncChatStream, ChatStream
 from llamaindex_behest.calls import Call
 from llamaindex_behest.messages_in import chat_response
 from llamaindex_behest.model import BehestModel
@@ -30,27 +29,28 @@ class Answers(BehestModel):
         return chat_response(await self.client.acomplete(body, scope=call.identity, **self.call_limits()))
 
     def _pieces(self, messages: Sequence[ChatMessage], kwargs: dict[str, Any]) -> Generator[ChatResponse, None, None]:
-        call = Call.of(self, messages, kwargs)
-        body = call.body(call.outgoing())
-        return _responses(self.client.stream(body, scope=call.identity, **self.call_limits()))
+        return _responses(Call.of(self, messages, kwargs))
 
     async def _apieces(
         self, messages: Sequence[ChatMessage], kwargs: dict[str, Any]
     ) -> AsyncGenerator[ChatResponse, None]:
-        call = Call.of(self, messages, kwargs)
-        body = call.body(await call.aoutgoing())
-        return _aresponses(self.client.astream(body, scope=call.identity, **self.call_limits()))
+        return _aresponses(Call.of(self, messages, kwargs))
 
 
-def _responses(chunks: ChatStream) -> Generator[ChatResponse, None, None]:
-    so_far = Accumulator()
-    with chunks:
+# For whom was decided when the call was made; what goes out is decided when it does, lest two calls bring what waits.
+
+
+def _responses(call: Call) -> Generator[ChatResponse, None, None]:
+    so_far, model = Accumulator(), call.model
+    body = call.body(call.outgoing())
+    with model.client.stream(body, scope=call.identity, **model.call_limits()) as chunks:
         for chunk in chunks:
             yield so_far.add(chunk)
 
 
-async def _aresponses(chunks: AsyncChatStream) -> AsyncGenerator[ChatResponse, None]:
-    so_far = Accumulator()
-    async with chunks:
+async def _aresponses(call: Call) -> AsyncGenerator[ChatResponse, None]:
+    so_far, model = Accumulator(), call.model
+    body = call.body(await call.aoutgoing())
+    async with model.client.astream(body, scope=call.identity, **model.call_limits()) as chunks:
         async for chunk in chunks:
             yield so_far.add(chunk)

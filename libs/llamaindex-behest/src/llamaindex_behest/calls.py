@@ -9,7 +9,7 @@ from typing import Any, Final
 from llama_index.core.base.llms.types import ChatMessage
 
 from behest_base import UNSET, Identity, Scope
-from llamaindex_behest.conversation import conversation_of
+from llamaindex_behest.conversation import Conversation
 from llamaindex_behest.identity import Use, forced_identity, take_scope, use_of
 from llamaindex_behest.messages_out import marks_of, to_wire
 from llamaindex_behest.model import BehestModel
@@ -45,8 +45,11 @@ class Call:
         """
         scope, arguments = take_scope(kwargs)
         wire = to_wire(messages)
-        marks = marks_of(messages)
-        return cls(model, _identity(model, scope, wire, marks), wire, marks, arguments)
+        identity = forced_identity() or model.identify(scope)
+        marks = marks_of(messages, identity.user_id)
+        if not _belongs(model, scope, identity, wire, marks):
+            identity = model.identify(scope.over(_NO_CONVERSATION))
+        return cls(model, identity, wire, marks, arguments)
 
     def outgoing(self) -> list[dict[str, Any]]:
         """Return what of the list goes out."""
@@ -86,20 +89,22 @@ def identity_apart(model: BehestModel, kwargs: Mapping[str, Any] | None) -> Iden
     return model.identify(scope.over(_NO_CONVERSATION))
 
 
-def _identity(
-    model: BehestModel, scope: Scope, messages: Sequence[dict[str, Any]], marks: list[str | None]
-) -> Identity:
-    if (forced := forced_identity()) is not None:
-        return forced
+def _belongs(
+    model: BehestModel,
+    scope: Scope,
+    identity: Identity,
+    messages: Sequence[dict[str, Any]],
+    marks: list[str | None],
+) -> bool:
+    """Say whether a call belongs to the conversation that its identity names."""
     use = use_of()
+    if forced_identity() is not None:
+        return True  # it was decided before
     if use is Use.APART:
-        return model.identify(scope.over(_NO_CONVERSATION))
-    identity = model.identify(scope)
+        return False
     if scope.thread_id is not UNSET:
-        return identity  # the call itself says where it belongs
+        return True  # the call itself says where it belongs
     if identity.thread_id is None:
-        belongs = use is Use.CONVERSATION
-    else:
-        view = model.client.view(identity)
-        belongs = conversation_of(view).takes(messages, marks, identity.thread_id, use, view)
-    return identity if belongs else model.identify(scope.over(_NO_CONVERSATION))
+        return use is Use.CONVERSATION
+    view = model.client.view(identity)
+    return view.notes(Conversation).takes(messages, marks, identity.thread_id, use, view)

@@ -2,15 +2,13 @@
 
 from __future__ import annotations
 
-import threading
 from collections.abc import Mapping, Sequence
 from typing import Any
-from weakref import WeakKeyDictionary
 
-from behest_base import ThreadView
+from behest_base import ThreadView, turns
 from llamaindex_behest.identity import Use
 
-__all__ = ["Conversation", "Message", "conversation_of", "same_reply", "text_of"]
+__all__ = ["Conversation", "Message", "same_reply", "text_of"]
 
 Message = Mapping[str, Any]
 
@@ -23,8 +21,8 @@ class Conversation:
         turn: What this turn has added to them.
         read_at: How many calls the client's view had recorded when `base` was read.
         accounted: How many it had recorded when the last turn was complete.
-        opened_at: How many it had recorded when this turn began.
-        looked_at: How many it had recorded when a memory last showed the messages.
+        opened_at: How many calls the gateway had taken when this turn began.
+        looked_at: How many it had taken when a memory last showed the messages.
         in_use: Whether a memory was read or written since the last turn was complete.
         asked: This turn's user message, None if no memory was told.
         was_put: Whether `asked` was put, rather than named in a read.
@@ -49,7 +47,7 @@ class Conversation:
         """Note this turn's user message."""
         self.in_use = True
         if self.asked is None or self.was_put or not _same_question(message, self.asked):
-            self.opened_at = view.turns_recorded
+            self.opened_at = view.turns_begun
             self.was_put = False
         self.asked = message
         self.was_put = self.was_put or put
@@ -59,11 +57,6 @@ class Conversation:
         self.in_use = self.was_put = False
         self.asked = None
         self.accounted = view.turns_recorded
-
-    def clear(self, view: ThreadView) -> None:
-        """Forget everything, as after the thread was deleted."""
-        self.end(view)
-        self.base, self.turn, self.archived = None, [], 0
 
     def takes(
         self, messages: Sequence[Message], marks: list[str | None], thread_id: str, use: Use, view: ThreadView
@@ -88,7 +81,7 @@ class Conversation:
             return False
         # Whatever turn was under way was abandoned, or is this one; the engine puts its question only later.
         self.asked, self.was_put = question, False
-        self.opened_at = self.accounted = view.turns_recorded
+        self.opened_at, self.accounted = view.turns_begun, view.turns_recorded
         return True
 
     def _goes_on(self, messages: Sequence[Message], marks: list[str | None], thread_id: str, view: ThreadView) -> bool:
@@ -97,7 +90,7 @@ class Conversation:
         if asked_at < 0:
             return False
         after = range(asked_at + 1, len(messages))
-        if view.turns_recorded == self.opened_at:
+        if view.turns_recorded <= self.opened_at:
             return not any(messages[i]["role"] == "user" for i in after)
         replies = [i for i in after if messages[i]["role"] == "assistant"]
         if not replies:
@@ -109,26 +102,9 @@ class Conversation:
         return True
 
 
-_conversations: WeakKeyDictionary[ThreadView, Conversation] = WeakKeyDictionary()
-_lock = threading.Lock()
-
-
-def conversation_of(view: ThreadView) -> Conversation:
-    """Return the conversation of a client's thread; it lives as long as the client's view of it."""
-    with _lock:
-        known = _conversations.get(view)
-        if known is None:
-            known = _conversations[view] = Conversation()
-        return known
-
-
 def text_of(message: Message) -> str:
     """Return the text of an OpenAI message."""
-    content = message.get("content")
-    if isinstance(content, str):
-        return content.strip()
-    texts = (part.get("text") for part in content or () if isinstance(part, Mapping))
-    return "".join(text for text in texts if isinstance(text, str)).strip()
+    return turns.text_of(message.get("content")).strip()
 
 
 def same_reply(ours: Message, theirs: Message) -> bool:

@@ -27,7 +27,7 @@ class Keeper:
             Scope(thread_id=UNSET if thread_id is None else thread_id), default=own
         )
         view = client.view(self._identity)
-        self.contents = ThreadContents(view, self._identity.thread_id or "")
+        self.contents = ThreadContents(view, self._identity.user_id, self._thread)
 
     def load(self) -> ThreadContents:
         """Return the contents, read if need be."""
@@ -62,7 +62,6 @@ class Keeper:
         gone = self.reload().messages()
         with contextlib.suppress(BehestNotFoundError):
             self._client.threads.delete(self._thread, scope=self._scope)
-        self.contents.clear()
         return gone or None
 
     async def adelete(self) -> list[ChatMessage] | None:
@@ -70,7 +69,6 @@ class Keeper:
         gone = (await self.areload()).messages()
         with contextlib.suppress(BehestNotFoundError):
             await self._client.threads.adelete(self._thread, scope=self._scope)
-        self.contents.clear()
         return gone or None
 
     @property

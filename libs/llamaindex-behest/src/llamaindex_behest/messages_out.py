@@ -23,7 +23,7 @@ from behest_base import BehestConfigError
 __all__ = ["THREAD_MARK", "marks_of", "to_wire", "wire_message"]
 
 THREAD_MARK: Final = "behest"
-"""The key of `additional_kwargs` under which a message says which thread it came out of."""
+"""The key of `additional_kwargs` under which a message says which user's thread it came out of."""
 
 # Names that other providers' histories use.
 _ROLES: Final[Mapping[MessageRole, str]] = {MessageRole.MODEL: "assistant", MessageRole.CHATBOT: "assistant"}
@@ -41,9 +41,10 @@ def to_wire(messages: Sequence[ChatMessage]) -> list[dict[str, Any]]:
     return [wire_message(message) for message in messages]
 
 
-def marks_of(messages: Sequence[ChatMessage]) -> list[str | None]:
-    """Return for each message the id of the thread that it came out of, or None."""
-    return [(message.additional_kwargs.get(THREAD_MARK) or {}).get("thread_id") for message in messages]
+def marks_of(messages: Sequence[ChatMessage], user_id: str) -> list[str | None]:
+    """Return for each message the id of this user's thread that it came out of, or None."""
+    places = (message.additional_kwargs.get(THREAD_MARK) or {} for message in messages)
+    return [place.get("thread_id") if place.get("user_id", user_id) == user_id else None for place in places]
 
 
 def wire_message(message: ChatMessage) -> dict[str, Any]:

@@ -70,7 +70,8 @@ class BehestModel(Connected, FunctionCallingLLM):
     ) -> Self:
         """Return a light copy for one user, on the same client, tokens and connections.
 
-        Nothing of another user's conversation goes along: thread, session and tier are what is given here.
+        Nothing of another user's conversation goes along: the copy's thread, session and tier are what is given here. They are
+        its fields, so what the ambient scope says goes before them, the user too; a call's own arguments go before both.
 
         Args:
             user_id: The end user.

@@ -21,7 +21,7 @@ def tool_arguments(tools: Sequence[BaseTool], *, parallel: bool, required: bool,
         tools: The tools; none gives an empty part.
         parallel: Whether the model may call several at once.
         required: Whether it must call one.
-        choice: `auto`, `none`, `required`, a tool's name, or OpenAI's own form; goes before `required`.
+        choice: `auto`, `none`, `any` or `required`, a tool's name, or OpenAI's own form; goes before `required`.
     """
     if not tools:
         return {}
@@ -35,9 +35,11 @@ def tool_arguments(tools: Sequence[BaseTool], *, parallel: bool, required: bool,
 def _choice(choice: Any, *, required: bool) -> Any:
     if choice is None:
         return "required" if required else "auto"
+    if choice == "any":
+        return "required"
     if isinstance(choice, str) and choice not in ("auto", "none", "required"):
         return {"type": "function", "function": {"name": choice}}
-    return "required" if choice == "any" else choice
+    return choice
 
 
 def with_user_message(history: Sequence[ChatMessage] | None, user_msg: str | ChatMessage | None) -> list[ChatMessage]:

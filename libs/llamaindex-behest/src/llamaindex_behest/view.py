@@ -12,7 +12,7 @@ from typing import Any, Final, NoReturn
 from llama_index.core.base.llms.types import ChatMessage
 
 from behest_base import BehestConfigError, ThreadView
-from llamaindex_behest.conversation import Conversation, Message, conversation_of, same_reply, text_of
+from llamaindex_behest.conversation import Conversation, Message, same_reply, text_of
 from llamaindex_behest.messages_in import from_wire
 from llamaindex_behest.messages_out import marks_of, wire_message
 
@@ -24,10 +24,11 @@ _INSTRUCTIONS: Final = ("system", "developer")
 class ThreadContents:
     """The messages of one user's thread. Pure but for what the client's view and conversation keep."""
 
-    def __init__(self, view: ThreadView, thread_id: str) -> None:
-        """Show the thread that a client has this view of."""
+    def __init__(self, view: ThreadView, user_id: str, thread_id: str) -> None:
+        """Show the user's thread that a client has this view of."""
         self._view = view
-        self._talk: Conversation = conversation_of(view)
+        self._user_id = user_id
+        self._talk = view.notes(Conversation)
         self._thread_id = thread_id
 
     # -- reading ------------------------------------------------------------------------------------------------------
@@ -77,7 +78,7 @@ class ThreadContents:
         if talk.look_is_of_put:
             talk.look_is_of_put = False
         else:
-            talk.in_use, talk.looked_at = True, self._view.turns_recorded
+            talk.in_use, talk.looked_at = True, self._view.turns_begun
         waiting = [_key(message) for message in self._view.pending]
         held = [self._marked(message) for message in talk.base or ()]
         # A tool's result may be put before the call that takes it along (a handoff), so that it goes by its neighbours' marks.
@@ -87,7 +88,7 @@ class ThreadContents:
         ]
 
     def _marked(self, message: Message) -> ChatMessage:
-        return from_wire(message, {"thread_id": self._thread_id})
+        return from_wire(message, {"user_id": self._user_id, "thread_id": self._thread_id})
 
     # -- putting ------------------------------------------------------------------------------------------------------
 
@@ -111,7 +112,7 @@ class ThreadContents:
         if wire["role"] == "user":
             self._put_user(wire)
         elif wire["role"] == "assistant":
-            self._put_reply(wire, marked=marks_of([message]) == [self._thread_id])
+            self._put_reply(wire, marked=marks_of([message], self._user_id) == [self._thread_id])
         elif wire["role"] in ("tool", "function"):
             self._put_result(wire)
         else:
@@ -160,7 +161,7 @@ class ThreadContents:
         known += [call for message in self._view.recorded for call in _calls(message)]
         sent = [message.get("tool_call_id") for message in self._view.recorded if message["role"] == "tool"]
         if wire.get("tool_call_id") not in (*known, *sent):
-            self._refuse("A tool result whose call is not in the thread")
+            self._refuse("A tool result whose call is not in it")
         self._append(wire)
 
     def _append(self, wire: Message) -> None:
@@ -215,11 +216,6 @@ class ThreadContents:
             self._talk.ask(self._view.pending[-1], self._view, put=True)
         return everything[index]
 
-    def clear(self) -> None:
-        """Forget everything: the thread was deleted."""
-        self._view.clear()
-        self._talk.clear(self._view)
-
     # -- setting aside ------------------------------------------------------------------------------------------------
 
     @property
@@ -237,7 +233,7 @@ class ThreadContents:
 
     def _refuse_reply(self) -> NoReturn:
         self._refuse(
-            "A reply that no call in the thread produced",
+            "A reply that no call in it produced",
             " CondenseQuestionChatEngine can't work with a thread: its answers come from a query engine that never sees what "
             "the user typed; use CondensePlusContextChatEngine. Where an answer was refined over several calls, retrieve "
             "less, or raise context_window=. Where Memory puts its blocks into the user's message, have it put them into the "
@@ -246,7 +242,7 @@ class ThreadContents:
 
     def _refuse(self, what: str, more: str = "") -> NoReturn:
         msg = (
-            f"{what} {self._thread_id!r} can't be stored: the gateway writes a turn when the model is called in the thread, and "
+            f"{what} can't be stored in the thread {self._thread_id!r}: the gateway writes a turn when the model is called in the thread, and "
             "has no other way to write one. Call a BehestLLM on the same client, for the same user and thread "
             f"(llm.for_user(user_id, thread_id=…), or the ambient scope).{more}"
         )
