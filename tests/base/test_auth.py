@@ -16,7 +16,7 @@ BODY = {"messages": [{"role": "user", "content": "Hello."}]}
 
 
 def test_a_rejected_token_is_renewed_and_the_request_sent_again(gateway: Emulator, behest: Behest) -> None:
-    """Property 9: one mint, one more send, with the body intact."""
+    """One mint, one more send, with the body intact."""
     behest.complete(BODY, scope=Scope("alice"))
     gateway.reject_all_tokens()
     behest.complete(BODY, scope=Scope("alice", session_id="s", thread_id="t"))
@@ -30,7 +30,7 @@ def test_a_rejected_token_is_renewed_and_the_request_sent_again(gateway: Emulato
 
 
 async def test_the_same_in_tasks_and_streams(gateway: Emulator, behest: Behest) -> None:
-    """Property 9, asynchronously and streamed."""
+    """The same, asynchronously and streamed."""
     with scope("alice"):
         await behest.acomplete(BODY)
         gateway.reject_all_tokens()
@@ -40,7 +40,7 @@ async def test_the_same_in_tasks_and_streams(gateway: Emulator, behest: Behest) 
 
 
 def test_a_second_401_surfaces(gateway: Emulator, behest: Behest) -> None:
-    """Property 9: there is no third try."""
+    """There is no third try."""
     gateway.fail_next(status=401, code="token_expired", times=2, path="chat")
     with pytest.raises(BehestAuthError) as caught:
         behest.complete(BODY, scope=Scope("alice"))
@@ -50,7 +50,7 @@ def test_a_second_401_surfaces(gateway: Emulator, behest: Behest) -> None:
 
 
 def test_fifty_late_401s_make_one_mint(gateway: Emulator, behest: Behest) -> None:
-    """Property 9: all that carried the old token share its successor."""
+    """All that carried the old token share its successor."""
     with scope("alice"):
         behest.complete(BODY)
     gateway.reject_all_tokens()
@@ -61,7 +61,7 @@ def test_fifty_late_401s_make_one_mint(gateway: Emulator, behest: Behest) -> Non
 
 @pytest.mark.parametrize("status", [402, 403, 429])
 def test_other_refusals_never_mint(gateway: Emulator, status: int) -> None:
-    """Property 9: only a 401 is about the token."""
+    """Only a 401 is about the token."""
     with Behest(gateway.api_key, base_url=gateway.base_url, max_retries=0) as behest:
         gateway.fail_next(status=status, path="chat")
         with pytest.raises(BehestError):
@@ -79,7 +79,7 @@ def test_the_api_key_is_no_token(gateway: Emulator) -> None:
 
 
 def test_foreign_hosts_get_nothing(gateway: Emulator, behest: Behest) -> None:
-    """Property 15: an absolute foreign URL, or a redirect to one, through our clients carries no identity."""
+    """An absolute foreign URL, or a redirect to one, through our clients carries no identity."""
     with Emulator() as foreign, scope("alice", session_id="s", thread_id="t"):
         with httpx.Client(auth=behest.auth, follow_redirects=True) as client:
             client.get(f"{gateway.base_url}/v1/models")
@@ -108,7 +108,7 @@ async def test_auth_for_an_async_client_of_ones_own(gateway: Emulator, behest: B
 
 
 def test_a_streamed_body_is_sent_again_whole(gateway: Emulator, behest: Behest) -> None:
-    """Property 9: a body that can be read once only is intact in the second send."""
+    """A body that can be read once only is intact in the second send."""
     whole = json.dumps(BODY).encode()
     with httpx.Client(auth=behest.auth) as client, scope("alice"):
         client.get(f"{gateway.base_url}/v1/models")
@@ -121,7 +121,7 @@ def test_a_streamed_body_is_sent_again_whole(gateway: Emulator, behest: Behest) 
 
 
 async def test_a_streamed_body_of_a_task_is_sent_again_whole(gateway: Emulator, behest: Behest) -> None:
-    """Property 9, asynchronously."""
+    """The same, asynchronously."""
     whole = json.dumps(BODY).encode()
 
     async def pieces() -> AsyncGenerator[bytes]:
@@ -138,7 +138,7 @@ async def test_a_streamed_body_of_a_task_is_sent_again_whole(gateway: Emulator, 
 
 
 async def test_a_mint_that_is_down_when_a_token_was_rejected(gateway: Emulator) -> None:
-    """Property 9: its failure is what surfaces, sync and async, and nothing is sent a second time."""
+    """Its failure is what surfaces, sync and async, and nothing is sent a second time."""
     with Behest(gateway.api_key, base_url=gateway.base_url, max_retries=0) as behest:
         for user in ("alice", "bob"):
             behest.complete(BODY, scope=Scope(user))

@@ -273,7 +273,7 @@ async def test_errors_are_the_same_in_all_forms(
 @pytest.mark.parametrize("streamed", [False, True])
 @pytest.mark.parametrize("row", ROWS)
 def test_sends_and_pauses(gateway: Emulator, instant: Clock, waits: list[float], row: Row, *, streamed: bool) -> None:
-    """Property 16: one layer of retries, and none in a thread once the gateway may have stored the turn."""
+    """One layer of retries, and none in a thread once the gateway may have stored the turn."""
     with Behest(gateway.api_key, base_url=gateway.base_url, clock=instant) as behest:
         refuse(gateway, row)
         where = Scope("alice", thread_id="t" if row.in_thread else None)
@@ -285,7 +285,7 @@ def test_sends_and_pauses(gateway: Emulator, instant: Clock, waits: list[float],
 
 @pytest.mark.parametrize("in_thread", [False, True])
 def test_a_lost_answer(gateway: Emulator, instant: Clock, *, in_thread: bool) -> None:
-    """Property 16: an answer lost after the gateway did its work is asked for again, but not in a thread."""
+    """An answer lost after the gateway did its work is asked for again, but not in a thread."""
     with Behest(gateway.api_key, base_url=gateway.base_url, clock=instant) as behest:
         gateway.fail_next(path="chat", close="after")
         if in_thread:
@@ -299,7 +299,7 @@ def test_a_lost_answer(gateway: Emulator, instant: Clock, *, in_thread: bool) ->
 
 @pytest.mark.parametrize("path", ["mint", "chat", "threads", "usage", "models"])
 def test_retries_are_the_same_everywhere(gateway: Emulator, instant: Clock, waits: list[float], path: Any) -> None:
-    """Property 16: mint, chat, threads, usage and models wait what Retry-After says, on the injected clock."""
+    """Mint, chat, threads, usage and models wait what Retry-After says, on the injected clock."""
     with Behest(gateway.api_key, base_url=gateway.base_url, user_id="alice", clock=instant) as behest:
         gateway.fail_next(status=429, retry_after=7, path=path)
         calls: dict[str, Callable[[], object]] = {
@@ -312,7 +312,7 @@ def test_retries_are_the_same_everywhere(gateway: Emulator, instant: Clock, wait
 
 
 def test_a_long_retry_after_surfaces(gateway: Emulator, instant: Clock, waits: list[float]) -> None:
-    """Property 16: beyond 60 s it is raised with .retry_after."""
+    """Beyond 60 s it is raised with .retry_after."""
     with Behest(gateway.api_key, base_url=gateway.base_url, clock=instant) as behest:
         gateway.fail_next(status=429, retry_after=61, path="chat")
         with pytest.raises(BehestRateLimitError) as caught:

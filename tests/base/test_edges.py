@@ -300,3 +300,14 @@ def test_pieces_of_a_tool_call_that_say_nothing_new() -> None:
     pieces.add({"index": 0, "id": "1", "function": {"name": "look"}})
     assert pieces.add({"index": 0, "id": "1", "function": {"name": "look", "arguments": "{}"}}) == (0, True)
     assert pieces.calls == [{"id": "1", "type": "function", "function": {"name": "look", "arguments": "{}"}}]
+
+
+async def test_a_stream_where_a_whole_answer_is_asked_for(behest: Behest, gateway: Emulator) -> None:
+    """It is refused before anything is sent, and the error names the call that streams."""
+    body = {"messages": [{"role": "user", "content": "Hello."}], "stream": True}
+    with pytest.raises(BehestConfigError, match=r"stream\(\)"):
+        behest.complete(body, scope=Scope("alice"))
+    with pytest.raises(BehestConfigError, match=r"astream\(\)"):
+        await behest.acomplete(body, scope=Scope("alice"))
+    assert gateway.requests == []
+    assert list(behest.stream(body, scope=Scope("alice")))

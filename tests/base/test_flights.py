@@ -1,4 +1,4 @@
-"""Properties 5, 6 and 10: one flight for threads, tasks and event loops, whatever comes of it, and none that is evicted."""
+"""One flight for threads, tasks and event loops, whatever comes of it, and none that is evicted."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ from support.pools import CALLERS, KEY, down, in_threads, make, until_someone_wa
 
 
 def test_expired_and_the_mint_down_fails_all_with_one_flight() -> None:
-    """Property 5: one flight; its failure reaches all who wait, as errors of their own with one cause."""
+    """One flight; its failure reaches all who wait, as errors of their own with one cause."""
     pool, minter, _ = make(down())
     minter.go.clear()
     with ThreadPoolExecutor(1) as opener:
@@ -36,7 +36,7 @@ def test_expired_and_the_mint_down_fails_all_with_one_flight() -> None:
 
 
 async def test_threads_and_tasks_share_a_flight() -> None:
-    """Property 6: callers in threads and in tasks of one loop make one mint."""
+    """Callers in threads and in tasks of one loop make one mint."""
     pool, minter, _ = make()
     minter.go.clear()
     threads = [asyncio.to_thread(pool.get, KEY) for _ in range(10)]
@@ -50,7 +50,7 @@ async def test_threads_and_tasks_share_a_flight() -> None:
 
 
 def test_several_event_loops_share_a_flight() -> None:
-    """Property 6: loops in different threads make one mint, and one after another none more."""
+    """Loops in different threads make one mint, and one after another none more."""
     pool, minter, _ = make()
     minter.go.clear()
     with ThreadPoolExecutor(4) as threads:
@@ -63,7 +63,7 @@ def test_several_event_loops_share_a_flight() -> None:
 
 
 def test_nothing_is_started() -> None:
-    """Property 6: no thread of the pool's own."""
+    """No thread of the pool's own."""
     before = threading.active_count()
     pool, _, clock = make()
     pool.get(KEY)
@@ -73,7 +73,7 @@ def test_nothing_is_started() -> None:
 
 
 def test_an_entry_in_flight_is_not_evicted() -> None:
-    """Property 10: others that pass by don't make a user's mint happen twice."""
+    """Others that pass by don't make a user's mint happen twice."""
     pool, minter, _ = make(max_users=1)
     minter.go.clear()
     with ThreadPoolExecutor(4) as threads:
@@ -118,7 +118,7 @@ class Watching(HandMinter):
 
 
 async def test_no_lock_is_held_over_the_mint_or_a_send() -> None:
-    """Property 6: neither while a token is minted nor while a request is on its way."""
+    """Neither while a token is minted nor while a request is on its way."""
     minter, clock = Watching(), HandClock()
     minter.pool = TokenPool(minter, clock=clock.clock(), max_users=10)
     minter.pool.get(KEY)
@@ -135,7 +135,7 @@ async def test_no_lock_is_held_over_the_mint_or_a_send() -> None:
 
 
 async def test_all_tasks_get_the_failure_of_one_flight() -> None:
-    """Property 5: tasks that wait get an error of their own too, with the cause that all share."""
+    """Tasks that wait get an error of their own too, with the cause that all share."""
     pool, minter, _ = make(down())
     gate = asyncio.Event()
     minter.agate = lambda: gate
@@ -150,7 +150,7 @@ async def test_all_tasks_get_the_failure_of_one_flight() -> None:
 
 
 def test_a_rush_of_users_leaves_no_more_than_the_bound() -> None:
-    """Property 10: what had to stay while it was in flight goes once it has landed."""
+    """What had to stay while it was in flight goes once it has landed."""
     pool, minter, _ = make(max_users=2)
     minter.go.clear()
     with ThreadPoolExecutor(20) as threads:
@@ -165,7 +165,7 @@ def test_a_rush_of_users_leaves_no_more_than_the_bound() -> None:
 
 
 async def test_a_failure_is_forgotten_with_the_next_token() -> None:
-    """Property 5: once a flight has landed, a failure that came before it is nobody's any more."""
+    """Once a flight has landed, a failure that came before it is nobody's any more."""
     pool, minter, _ = make()
     gate = asyncio.Event()
     minter.agate = lambda: gate
@@ -182,7 +182,7 @@ async def test_a_failure_is_forgotten_with_the_next_token() -> None:
 
 
 async def test_what_is_on_its_way_or_failed_just_now_is_not_swept_out() -> None:
-    """Property 10: when expired entries are dropped, a user in flight stays, and a failure stays known."""
+    """When expired entries are dropped, a user in flight stays, and a failure stays known."""
     pool, minter, clock = make(BehestAuthError("revoked", status=401))
     clock.turn(100)
     with pytest.raises(BehestAuthError):

@@ -1,4 +1,4 @@
-"""Property 6: how a flight goes on when whoever leads it, or waits for it, does not."""
+"""How a flight goes on when whoever leads it, or waits for it, does not."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ from support.pools import KEY, make, until_someone_waits
 
 
 async def test_a_cancelled_leader_hands_over() -> None:
-    """Property 6: when the task that mints is cancelled, one of those that wait mints."""
+    """When the task that mints is cancelled, one of those that wait mints."""
     pool, minter, _ = make()
     stuck, free = asyncio.Event(), asyncio.Event()
     free.set()
@@ -43,7 +43,7 @@ async def test_a_cancelled_leader_hands_over() -> None:
 
 
 async def test_a_cancelled_waiter_leaves_the_flight_alone() -> None:
-    """Property 6: the flight lands although one of those that wait for it gave up."""
+    """The flight lands although one of those that wait for it gave up."""
     pool, minter, _ = make()
     gate = asyncio.Event()
     minter.agate = lambda: gate
@@ -59,7 +59,7 @@ async def test_a_cancelled_waiter_leaves_the_flight_alone() -> None:
 
 
 async def test_a_sync_call_on_a_loops_own_thread_never_deadlocks() -> None:
-    """Property 6: it doesn't wait for a flight that its own loop would have to land; it mints itself."""
+    """It doesn't wait for a flight that its own loop would have to land; it mints itself."""
     pool, minter, _ = make()
     gate = asyncio.Event()
     minter.agate = lambda: gate
@@ -73,7 +73,7 @@ async def test_a_sync_call_on_a_loops_own_thread_never_deadlocks() -> None:
 
 
 def test_an_interrupted_leader_hands_over() -> None:
-    """Property 6: Ctrl-C in the thread that mints reaches it alone."""
+    """Ctrl-C in the thread that mints reaches it alone."""
 
     class Interrupted(HandMinter):
         def mint(self, wanted: Any) -> Any:
@@ -91,7 +91,7 @@ def test_an_interrupted_leader_hands_over() -> None:
 @pytest.mark.skipif(not hasattr(os, "fork"), reason="this platform has no fork")
 @pytest.mark.filterwarnings("ignore:This process:DeprecationWarning")  # 3.12 warns of forking beside threads
 def test_a_forked_child_does_not_wait_for_its_parents_flight() -> None:
-    """Property 17: a mint that was on its way in the parent never lands in the child, which makes its own."""
+    """A mint that was on its way in the parent never lands in the child, which makes its own."""
     pool, minter, _ = make()
     minter.go.clear()
     with ThreadPoolExecutor(1) as threads:
@@ -153,7 +153,7 @@ def _finish(loop: asyncio.AbstractEventLoop) -> None:
 
 
 def test_two_loops_whose_threads_call_synchronously_never_wait_for_each_other() -> None:
-    """Property 6: each loop has a mint on its way for a user whom the other one's thread asks for, blocking."""
+    """Each loop has a mint on its way for a user whom the other one's thread asks for, blocking."""
     pool, minter, _ = make()
     both_lead = threading.Barrier(2)
 
@@ -174,7 +174,7 @@ def test_two_loops_whose_threads_call_synchronously_never_wait_for_each_other() 
 
 
 async def test_a_mint_that_times_out_is_no_leader_that_never_lands(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Property 5: the flight's own time-out goes to all who wait; nobody takes it for the end of their patience."""
+    """The flight's own time-out goes to all who wait; nobody takes it for the end of their patience."""
     monkeypatch.setattr(pool_module, "RETRYABLE_MEMORY_SECONDS", 0.0)
     pool, minter, _ = make(BehestTimeoutError("slow"))
     gate = asyncio.Event()
@@ -194,7 +194,7 @@ async def test_a_mint_that_times_out_is_no_leader_that_never_lands(monkeypatch: 
 
 
 async def test_a_leader_that_is_dropped_hands_over() -> None:
-    """Property 6: a task that is collected in the middle of its mint, as with a loop that ended, is no one's leader."""
+    """A task that is collected in the middle of its mint, as with a loop that ended, is no one's leader."""
     pool, minter, _ = make()
     minter.agate = asyncio.Event
     leader = pool.aget(KEY)
@@ -209,7 +209,7 @@ async def test_a_leader_that_is_dropped_hands_over() -> None:
 
 
 def test_a_ctrl_c_while_the_outcome_is_given(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Property 6: it reaches its own thread as what it is, and the token is there."""
+    """It reaches its own thread as what it is, and the token is there."""
     give = Future.set_result
 
     def interrupted(self: Future[Any], result: object) -> None:
@@ -226,7 +226,7 @@ def test_a_ctrl_c_while_the_outcome_is_given(monkeypatch: pytest.MonkeyPatch) ->
 
 
 def test_patience_outlasts_a_mint_that_asks_to_wait() -> None:
-    """Property 5: whoever waits for a mint with its retries doesn't take it for one that never lands."""
+    """Whoever waits for a mint with its retries doesn't take it for one that never lands."""
     policy = RetryPolicy()
     pauses = policy.max_retries * policy.max_retry_after
     assert (1 + policy.max_retries) * MINT_TIMEOUT_SECONDS + pauses < pool_module.PATIENCE_SECONDS

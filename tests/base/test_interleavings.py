@@ -1,4 +1,4 @@
-"""Property 10: under any interleaving, eviction and failure a user's token never reaches another user's request."""
+"""Under any interleaving, eviction and failure a user's token never reaches another user's request."""
 
 from __future__ import annotations
 

@@ -38,7 +38,7 @@ async def call(behest: Behest) -> None:
 
 
 def test_several_loops_one_after_another(gateway: Emulator, behest: Behest) -> None:
-    """Property 17: a second asyncio.run is as good as the first, and the first leaves nothing open."""
+    """A second asyncio.run is as good as the first, and the first leaves nothing open."""
     for _ in range(3):
         asyncio.run(call(behest))
     behest.complete(BODY, scope=ALICE)
@@ -48,7 +48,7 @@ def test_several_loops_one_after_another(gateway: Emulator, behest: Behest) -> N
 
 
 def test_several_loops_at_once(gateway: Emulator, behest: Behest) -> None:
-    """Property 17: loops in threads of their own."""
+    """Loops in threads of their own."""
     with ThreadPoolExecutor(4) as threads:
         for future in [threads.submit(asyncio.run, call(behest)) for _ in range(4)]:
             future.result(20)
@@ -56,7 +56,7 @@ def test_several_loops_at_once(gateway: Emulator, behest: Behest) -> None:
 
 
 async def test_sync_calls_in_a_running_loop(gateway: Emulator, behest: Behest) -> None:
-    """Property 17: as in a notebook."""
+    """As in a notebook."""
     behest.complete(BODY, scope=ALICE)
     await behest.acomplete(BODY, scope=ALICE)
     assert len(list(behest.stream(BODY, scope=ALICE))) > 1
@@ -65,7 +65,7 @@ async def test_sync_calls_in_a_running_loop(gateway: Emulator, behest: Behest) -
 
 
 def test_a_loop_closed_without_ceremony(gateway: Emulator, behest: Behest) -> None:
-    """Property 17: a loop that was just closed doesn't disturb the next one."""
+    """A loop that was just closed doesn't disturb the next one."""
     loop = asyncio.new_event_loop()
     loop.run_until_complete(call(behest))
     loop.run_until_complete(behest.aclose())
@@ -77,7 +77,7 @@ def test_a_loop_closed_without_ceremony(gateway: Emulator, behest: Behest) -> No
 @pytest.mark.skipif(not hasattr(os, "fork"), reason="this platform has no fork")
 @pytest.mark.filterwarnings("ignore:This process:DeprecationWarning")  # 3.12 warns of forking beside threads
 def test_after_a_fork(gateway: Emulator, behest: Behest) -> None:
-    """Property 17: parent and child go on over connections of their own."""
+    """Parent and child go on over connections of their own."""
     behest.complete(BODY, scope=ALICE)
     child = os.fork()
     if child == 0:
@@ -92,7 +92,7 @@ def test_after_a_fork(gateway: Emulator, behest: Behest) -> None:
 @pytest.mark.skipif(not hasattr(os, "fork"), reason="this platform has no fork")
 @pytest.mark.filterwarnings("ignore:This process:DeprecationWarning")  # 3.12 warns of forking beside threads
 def test_a_fork_while_other_threads_hold_the_locks(environment: Emulator) -> None:
-    """Property 17: locks that nobody will ever open in the child are replaced there."""
+    """Locks that nobody will ever open in the child are replaced there."""
     behest = Behest.shared()
     view = behest.view(user_id="alice", thread_id="t")
     with behest._pool._lock, behest._views._lock, view._lock, shared._clients.lock:
@@ -106,7 +106,7 @@ def test_a_fork_while_other_threads_hold_the_locks(environment: Emulator) -> Non
 
 
 def test_closing(gateway: Emulator) -> None:
-    """Property 18: what was opened is closed, without a warning, and a later call opens anew."""
+    """What was opened is closed, without a warning, and a later call opens anew."""
     with warnings.catch_warnings():
         warnings.simplefilter("error")
         with Behest(gateway.api_key, base_url=gateway.base_url) as behest:
@@ -119,7 +119,7 @@ def test_closing(gateway: Emulator) -> None:
 
 
 async def test_closing_in_a_task(gateway: Emulator) -> None:
-    """Property 18: the connections of this loop are closed."""
+    """The connections of this loop are closed."""
     async with Behest(gateway.api_key, base_url=gateway.base_url) as behest:
         await call(behest)
         behest.complete(BODY, scope=ALICE)
@@ -129,7 +129,7 @@ async def test_closing_in_a_task(gateway: Emulator) -> None:
 
 @pytest.mark.usefixtures("environment")
 def test_shared_clients() -> None:
-    """Property 18: the same arguments and environment give the same client, others another."""
+    """The same arguments and environment give the same client, others another."""
     first = Behest.shared()
     assert Behest.shared() is first
     assert Behest.shared(base_url=None, max_retries=2) is first  # what is the default anyway
@@ -144,7 +144,7 @@ def test_shared_clients() -> None:
 
 
 def test_settings_that_differ_in_their_key_share_no_client(gateway: Emulator) -> None:
-    """Property 18: nobody's calls go out with the key of another's settings."""
+    """Nobody's calls go out with the key of another's settings."""
     mine, theirs = (
         BehestSettings(key=SecretStr(key), base_url=gateway.base_url) for key in (gateway.api_key, api_key())
     )
@@ -174,13 +174,13 @@ def test_shared_clients_are_bounded() -> None:
 
 
 def test_copies_are_the_client(behest: Behest) -> None:
-    """Property 13: copies share connections and cache."""
+    """Copies share connections and cache."""
     assert copy.copy(behest) is behest
     assert copy.deepcopy({"a": behest})["a"] is behest
 
 
 def test_a_pickle_refers_to_the_environment(environment: Emulator) -> None:
-    """Property 13: a spawned process reads its own key; the pickle holds none."""
+    """A spawned process reads its own key; the pickle holds none."""
     behest = Behest(tier="pro", max_retries=1)
     pickled = pickle.dumps(behest)
     assert environment.api_key.encode() not in pickled
@@ -195,7 +195,7 @@ def test_a_pickle_refers_to_the_environment(environment: Emulator) -> None:
 
 @pytest.mark.parametrize("how", ["key", "settings", "signing_key"])
 def test_a_key_given_as_an_argument_does_not_pickle(gateway: Emulator, how: str) -> None:
-    """Property 13: the error says how to do it."""
+    """The error says how to do it."""
     ways: dict[str, dict[str, Any]] = {
         "key": {"key": gateway.api_key, "base_url": gateway.base_url},
         "settings": {"settings": BehestSettings(key=gateway.api_key, base_url=gateway.base_url)},
@@ -206,7 +206,7 @@ def test_a_key_given_as_an_argument_does_not_pickle(gateway: Emulator, how: str)
 
 
 def test_scopes_pickle_without_their_token(gateway: Emulator) -> None:
-    """Property 13: a user's own token stays in the process."""
+    """A user's own token stays in the process."""
     token = gateway.issue("alice")
     for one in (Scope.from_token(token), Behest(token, base_url=gateway.base_url).identify(Scope.from_token(token))):
         pickled = pickle.dumps(one)
@@ -242,7 +242,7 @@ asyncio.run(main())
 
 @pytest.mark.parametrize("kind", ["api key", "private key"])
 def test_the_event_loop_is_never_blocked(gateway: Emulator, kind: str) -> None:
-    """Property 19: construction, minting, signing, chat, streams, threads, retries and verifying don't block the loop.
+    """Construction, minting, signing, chat, streams, threads, retries and verifying don't block the loop.
 
     In a process of its own, since the emulator's loop has a database to wait for.
     """
@@ -263,7 +263,7 @@ def test_the_event_loop_is_never_blocked(gateway: Emulator, kind: str) -> None:
 
 
 def test_no_thread_is_left() -> None:
-    """Property 6: a client starts no thread of its own."""
+    """A client starts no thread of its own."""
     before = threading.active_count()
     with Emulator() as own, Behest(own.api_key, base_url=own.base_url) as behest:
         behest.complete(BODY, scope=ALICE)
@@ -273,7 +273,7 @@ def test_no_thread_is_left() -> None:
 
 
 def test_ten_thousand_users_are_small() -> None:
-    """Property 10: the cache of 10,000 users stays under 20 MB."""
+    """The cache of 10,000 users stays under 20 MB."""
 
     class Real(HandMinter):
         def _grant(self, wanted: Any, number: int) -> Any:

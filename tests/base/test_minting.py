@@ -105,7 +105,7 @@ def test_fifty_calls_by_five_users_make_five_mints(gateway: Emulator, behest: Be
     ],
 )
 def test_an_answer_that_cannot_be_used_is_an_error(gateway: Emulator, behest: Behest, body: Any) -> None:
-    """Property 7: nothing is cached, nothing is sent with it."""
+    """Nothing is cached, nothing is sent with it."""
     gateway.next_mint(body=body)
     with pytest.raises(BehestServerError, match="mint's answer"):
         behest.complete(BODY, scope=Scope("alice"))
@@ -117,7 +117,7 @@ def test_an_answer_that_cannot_be_used_is_an_error(gateway: Emulator, behest: Be
 def test_a_token_that_has_expired_already_is_an_error(
     gateway: Emulator, behest: Behest, claims: dict[str, Any]
 ) -> None:
-    """Property 7: a past end is seen, whatever the answer says besides."""
+    """A past end is seen, whatever the answer says besides."""
     token = jwt.encode({"uid": "alice", "iat": 0, **claims}, "x" * 32, algorithm="HS256")
     gateway.next_mint(body={"jwt": token})
     with pytest.raises(BehestServerError, match="lifetime"):
@@ -125,7 +125,7 @@ def test_a_token_that_has_expired_already_is_an_error(
 
 
 def test_redirects_of_the_mint_are_not_followed(gateway: Emulator, behest: Behest) -> None:
-    """Properties 7 and 14: the key stays with the origin fixed at construction."""
+    """The key stays with the origin fixed at construction."""
     gateway.fail_next(status=307, path="mint", headers={"Location": f"{gateway.base_url}/auth/v1/auth/mint"})
     with pytest.raises(BehestConfigError, match="redirect"):
         behest.complete(BODY, scope=Scope("alice"))
@@ -189,7 +189,7 @@ def test_an_expired_ready_token(gateway: Emulator) -> None:
 
 @pytest.mark.parametrize("offset", [-600, 600])
 def test_skew_of_our_clock_costs_no_failed_call(gateway: Emulator, offset: int) -> None:
-    """Property 8: with the clocks ten minutes apart calls go through, minted or signed here."""
+    """With the clocks ten minutes apart calls go through, minted or signed here."""
     gateway.clock_offset = offset
     with Behest(gateway.api_key, base_url=gateway.base_url) as behest:
         for _ in range(3):
@@ -204,7 +204,7 @@ def test_skew_of_our_clock_costs_no_failed_call(gateway: Emulator, offset: int) 
 
 @pytest.mark.parametrize("claim", ["ttl", "exp"])
 def test_numbers_that_no_float_can_say(gateway: Emulator, behest: Behest, claim: str) -> None:
-    """Property 7: an integer of four hundred digits is no lifetime."""
+    """An integer of four hundred digits is no lifetime."""
     huge = "1" + "0" * 400
     payload = base64.urlsafe_b64encode(f'{{"uid":"alice","exp":{huge if claim == "exp" else 2_000_000_000}}}'.encode())
     token = f"e30.{payload.decode().rstrip('=')}.c2ln"
@@ -239,7 +239,7 @@ def test_a_scope_that_is_a_name(behest: Behest) -> None:
 def test_a_renewal_is_tried_once_and_not_waited_for(
     gateway: Emulator, monkeypatch: pytest.MonkeyPatch, trouble: str
 ) -> None:
-    """Property 4: the call that finds a renewal due has a token; it neither retries nor waits for a Retry-After."""
+    """The call that finds a renewal due has a token; it neither retries nor waits for a Retry-After."""
     later, waits = [0.0], list[float]()
     clock = Clock(
         monotonic=lambda: time.monotonic() + later[0],
@@ -285,7 +285,7 @@ def lived(seconds: float, left: float, uid: str = "alice") -> str:
     ],
 )
 def test_one_bad_lifetime_of_two_is_an_error(gateway: Emulator, behest: Behest, answer: Any) -> None:
-    """Property 7: the answer and the token may each say how long it lives; neither may be out of the question."""
+    """The answer and the token may each say how long it lives; neither may be out of the question."""
     gateway.next_mint(answer)
     with pytest.raises(BehestServerError, match="lifetime"):
         behest.complete(BODY, scope=Scope("alice"))
@@ -295,7 +295,7 @@ def test_one_bad_lifetime_of_two_is_an_error(gateway: Emulator, behest: Behest, 
 
 @pytest.mark.parametrize("skew", [0.0, -600.0, 600.0])
 def test_a_token_that_the_mint_kept_for_a_while(gateway: Emulator, skew: float) -> None:
-    """Property 7: of a token that is served again only what is left counts, by the mint's own clock."""
+    """Of a token that is served again only what is left counts, by the mint's own clock."""
     clock = Clock(wall=lambda: time.time() + skew)
     with Behest(gateway.api_key, base_url=gateway.base_url, clock=clock) as behest:
         gateway.next_mint({"jwt": lived(800, 100), "ttl": 900})
@@ -305,7 +305,7 @@ def test_a_token_that_the_mint_kept_for_a_while(gateway: Emulator, skew: float) 
 
 
 async def test_redirects_of_the_mint_are_not_followed_in_a_task(gateway: Emulator, behest: Behest) -> None:
-    """Properties 7 and 14, asynchronously, and to another host."""
+    """The same, asynchronously, and to another host."""
     with Emulator() as foreign:
         gateway.fail_next(status=307, path="mint", headers={"Location": f"{foreign.base_url}/v1/auth/mint"})
         with pytest.raises(BehestConfigError, match="redirect"):
@@ -316,7 +316,7 @@ async def test_redirects_of_the_mint_are_not_followed_in_a_task(gateway: Emulato
 
 
 def test_a_mint_that_does_not_say_its_time() -> None:
-    """Property 8: without a date in the answer the token's own `iat` is the mint's clock, and ours only without that."""
+    """Without a date in the answer the token's own `iat` is the mint's clock, and ours only without that."""
     for claims, lifetime in (({"iat": 5_000, "exp": 5_600}, 600.0), ({"exp": 5_600}, 5_600.0 - 5_100)):
         token = jwt.encode({"uid": "alice", **claims}, "x" * 32, algorithm="HS256")
         grant = read_grant(json.dumps({"jwt": token}).encode(), wall=5_100.0, server_time=None)

@@ -153,7 +153,7 @@ def test_no_secret_in_it(gateway: Emulator, behest: Behest) -> None:
 async def test_no_secret_in_its_errors_and_logs(
     gateway: Emulator, instant: Clock, caplog: pytest.LogCaptureFixture, fault: dict[str, Any], *, in_a_task: bool
 ) -> None:
-    """Property 11: neither in text, attributes, chain and frames of what the SDK raises, nor in any DEBUG log."""
+    """Neither in text, attributes, chain and frames of what the SDK raises, nor in any DEBUG log."""
     for name in ("behest_base", "httpx", "httpcore", "openai", "httpx2"):
         caplog.set_level("DEBUG", logger=name)
     streamed = "after_chunks" in fault

@@ -25,7 +25,7 @@ def test_a_fresh_token_is_served_from_the_cache() -> None:
 
 
 def test_a_fresh_token_takes_no_lock() -> None:
-    """Property 1: another thread may hold the lock, and a fresh token is served all the same."""
+    """Another thread may hold the lock, and a fresh token is served all the same."""
     pool, _, _ = make()
     token = pool.get(KEY)
     with pool._lock:
@@ -36,7 +36,7 @@ def test_a_fresh_token_takes_no_lock() -> None:
     ("lifetime", "window", "floor"), [(900, 180, 30), (86_400, 300, 30), (60, 12, 3), (10, 2, 0.5)]
 )
 def test_the_renewal_window(lifetime: float, window: float, floor: float) -> None:
-    """Property 2: due in the last min(300 s, 20 %), with jitter, and always by min(30 s, 5 %) before the end."""
+    """Due in the last min(300 s, 20 %), with jitter, and always by min(30 s, 5 %) before the end."""
     for chance, share in ((0.0, 0.5), (0.5, 0.75), (1.0, 1.0)):
         pool, _, clock = make(lifetime, chance=chance)
         left = clock.now + lifetime - pool.get(KEY).due_at
@@ -52,7 +52,7 @@ def test_tiers_are_minted_for_separately() -> None:
 
 
 def test_one_renews_while_the_others_go_on() -> None:
-    """Property 3: in the window one caller mints; the others are served what there is, at once."""
+    """In the window one caller mints; the others are served what there is, at once."""
     pool, minter, clock = make()
     old = pool.get(KEY)
     clock.turn(890)
@@ -69,7 +69,7 @@ def test_one_renews_while_the_others_go_on() -> None:
 
 
 def test_a_failed_renewal_goes_unnoticed_until_five_seconds_before_the_end() -> None:
-    """Property 4: while the token lives a mint that is down is nobody's problem, tried again after 1, 2, 4 … 30 s."""
+    """While the token lives a mint that is down is nobody's problem, tried again after 1, 2, 4 … 30 s."""
     pool, minter, clock = make(chance=0.999)
     old = pool.get(KEY)
     minter.outcome = down()
@@ -102,7 +102,7 @@ def tries(pool: TokenPool, minter: HandMinter, clock: HandClock, seconds: float)
 
 
 def test_a_renewal_that_works_again_ends_the_backoff() -> None:
-    """Property 4: after a success the next renewal's backoff starts anew, at one second."""
+    """After a success the next renewal's backoff starts anew, at one second."""
     pool, minter, clock = make(chance=0.999)
     old = pool.get(KEY)
     for _ in range(2):
@@ -117,7 +117,7 @@ def test_a_renewal_that_works_again_ends_the_backoff() -> None:
 
 @pytest.mark.parametrize(("chance", "pauses"), [(0.0, [0.75, 1.5, 3.0, 6.0]), (0.5, [0.875, 1.75, 3.5, 7.0])])
 def test_the_backoff_is_jittered(chance: float, pauses: list[float]) -> None:
-    """Property 4: processes that renew at once don't stay in step."""
+    """Processes that renew at once don't stay in step."""
     pool, minter, clock = make(chance=chance)
     pool.get(KEY)
     clock.turn(880)
@@ -127,7 +127,7 @@ def test_the_backoff_is_jittered(chance: float, pauses: list[float]) -> None:
 
 @pytest.mark.parametrize(("error", "memory"), [(down(), 1.0), (BehestAuthError("revoked", status=401), 10.0)])
 def test_a_failure_is_remembered_shortly(error: BehestError, memory: float) -> None:
-    """Property 5: later callers fail fast for 1 s after a retryable failure, 10 s after another."""
+    """Later callers fail fast for 1 s after a retryable failure, 10 s after another."""
     pool, minter, clock = make(error)
     for _ in range(2):
         with pytest.raises(type(error)):
@@ -143,7 +143,7 @@ def test_a_failure_is_remembered_shortly(error: BehestError, memory: float) -> N
 
 
 def test_the_same_token_served_again_makes_no_loop() -> None:
-    """Property 7: a mint with a cache of its own is asked again only after the backoff."""
+    """A mint with a cache of its own is asked again only after the backoff."""
     pool, minter, clock = make()
     minter._numbers = iter([7] * 1000)  # type: ignore[assignment] # always the same token
     old = pool.get(KEY)
@@ -154,7 +154,7 @@ def test_the_same_token_served_again_makes_no_loop() -> None:
 
 
 def test_a_mint_that_serves_an_expired_token_is_an_error() -> None:
-    """Property 7: past its end the same token again is refused."""
+    """Past its end the same token again is refused."""
     pool, minter, clock = make()
     minter._numbers = iter([7] * 1000)  # type: ignore[assignment] # always the same token
     pool.get(KEY)
@@ -165,7 +165,7 @@ def test_a_mint_that_serves_an_expired_token_is_an_error() -> None:
 
 @pytest.mark.parametrize(("monotonic", "wall"), [(900, 0), (0, 900)])
 def test_expired_when_either_clock_says_so(monotonic: float, wall: float) -> None:
-    """Property 8: a laptop that slept has a wall clock that went on; a wall clock set back doesn't prolong a life."""
+    """A laptop that slept has a wall clock that went on; a wall clock set back doesn't prolong a life."""
     pool, minter, clock = make()
     pool.get(KEY)
     clock.turn(monotonic, wall=wall)
@@ -176,7 +176,7 @@ def test_expired_when_either_clock_says_so(monotonic: float, wall: float) -> Non
 
 
 def test_a_life_begins_when_the_mint_is_asked() -> None:
-    """Property 8: what the answer took is gone of it, on both clocks."""
+    """What the answer took is gone of it, on both clocks."""
     pool, minter, clock = make(600.0, chance=1.0)
     began, wall = clock.now, clock.wall
 
@@ -191,7 +191,7 @@ def test_a_life_begins_when_the_mint_is_asked() -> None:
 
 
 def test_fifty_late_rejections_of_one_token_make_one_mint() -> None:
-    """Property 9: only the token that was refused is dropped, not the one that came after it."""
+    """Only the token that was refused is dropped, not the one that came after it."""
     pool, minter, _ = make()
     old = pool.get(KEY)
 
@@ -207,7 +207,7 @@ def test_fifty_late_rejections_of_one_token_make_one_mint() -> None:
 
 
 def test_the_longest_unused_goes_first() -> None:
-    """Property 10: a bounded number of users, least recently used first."""
+    """A bounded number of users, least recently used first."""
     pool, minter, _ = make(max_users=2)
     for user in ("a", "b", "a", "c", "a"):
         pool.get((user, None))
@@ -218,7 +218,7 @@ def test_the_longest_unused_goes_first() -> None:
 
 
 def test_a_million_users_passing_by_do_not_grow_it() -> None:
-    """Property 10: the bound holds however many come."""
+    """The bound holds however many come."""
     pool, _, _ = make(max_users=100)
     for number in range(20_000):
         pool.get((str(number), None))
@@ -226,7 +226,7 @@ def test_a_million_users_passing_by_do_not_grow_it() -> None:
 
 
 def test_expired_entries_are_dropped() -> None:
-    """Property 10: what has expired goes with the next mint after a minute."""
+    """What has expired goes with the next mint after a minute."""
     pool, _, clock = make()
     for number in range(100):
         pool.get((str(number), None))
@@ -236,7 +236,7 @@ def test_expired_entries_are_dropped() -> None:
 
 
 def test_events_are_logged_without_users(caplog: pytest.LogCaptureFixture) -> None:
-    """Property 21: renewal failures once per cool-down, rejections; user ids only at DEBUG, tokens never."""
+    """Renewal failures once per cool-down, rejections; user ids only at DEBUG, tokens never."""
     caplog.set_level("DEBUG", logger="behest_base")
     pool, minter, clock = make()
     token = pool.get(KEY)
@@ -255,7 +255,7 @@ def test_events_are_logged_without_users(caplog: pytest.LogCaptureFixture) -> No
 
 
 def test_what_is_counted() -> None:
-    """Property 21: mints for those without a token, renewals before the end, failures, rejections, hits and users."""
+    """Mints for those without a token, renewals before the end, failures, rejections, hits and users."""
     pool, minter, clock = make()
     token = pool.get(KEY)
     clock.turn(890)

@@ -77,7 +77,7 @@ CALLS: dict[Kind, tuple[Callable[[Behest], object], Callable[[Behest], Awaitable
 async def test_the_whole_table_for_every_resource(
     gateway: Emulator, instant: Clock, waits: list[float], path: Kind, *, in_a_task: bool
 ) -> None:
-    """Property 16: mint, chat, threads, usage and models, sync and async, send and wait as the table says."""
+    """Mint, chat, threads, usage and models, sync and async, send and wait as the table says."""
     call, acall = CALLS[path]
     async with Behest(gateway.api_key, base_url=gateway.base_url, user_id="alice", clock=instant) as behest:
         for row in PLAIN_ROWS:

@@ -1,4 +1,4 @@
-"""Property 11: no key and no token in anything that is printed, logged, raised, warned of or dumped."""
+"""No key and no token in anything that is printed, logged, raised, warned of or dumped."""
 
 from __future__ import annotations
 
@@ -312,7 +312,7 @@ async def test_a_connection_that_breaks_while_the_headers_are_sent(gateway: Emul
 
 @pytest.mark.parametrize("answer", [{"ttl": -1}, {"exp": 1}, {"after": "!"}])
 def test_a_token_that_is_refused(gateway: Emulator, answer: dict[str, Any]) -> None:
-    """Property 11: a token that the mint gave, but that can't be used, is in no frame of the error either."""
+    """A token that the mint gave, but that can't be used, is in no frame of the error either."""
     holder = SecretStr(gateway.issue("alice", **({"exp": 1} if "exp" in answer else {})))
     with Behest(gateway.api_key, base_url=gateway.base_url) as behest:
         gateway.next_mint({"jwt": holder.get_secret_value() + answer.get("after", ""), "ttl": answer.get("ttl", 900)})
@@ -322,7 +322,7 @@ def test_a_token_that_is_refused(gateway: Emulator, answer: dict[str, Any]) -> N
 
 
 def test_the_environments_key_beside_a_malformed_setting(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Property 11: the frames that read the environment, the key included, are no part of the error."""
+    """The frames that read the environment, the key included, are no part of the error."""
     key = api_key()
     monkeypatch.setenv("BEHEST_KEY", key)
     monkeypatch.setenv("BEHEST_TTL", "soon")

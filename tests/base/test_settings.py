@@ -58,7 +58,7 @@ def test_a_ready_token() -> None:
     ],
 )
 def test_malformed_keys_are_refused_without_being_repeated(key: str) -> None:
-    """Property 12: the error names the accepted forms and both ways to give the key, never the value."""
+    """The error names the accepted forms and both ways to give the key, never the value."""
     with pytest.raises(BehestConfigError) as caught:
         BehestSettings(key=key).credential()
     assert "key=" in str(caught.value)
@@ -186,14 +186,14 @@ def test_where_to_mint(fields: dict[str, str], mint: str) -> None:
     ],
 )
 def test_addresses_that_credentials_must_not_go_to(address: str) -> None:
-    """Property 14: https, or http to a parsed loopback host, and nothing that parsers disagree about."""
+    """Https, or http to a parsed loopback host, and nothing that parsers disagree about."""
     with pytest.raises(BehestConfigError, match="base_url"):
         _ = BehestSettings(key=api_key(), base_url=address).gateway_url
 
 
 @pytest.mark.parametrize("address", ["http://mint.example", "http://localhost@evil.test", "https://user@mint.example"])
 def test_the_mint_is_no_other_matter(address: str) -> None:
-    """Property 14: an address of its own is held to the same, when the client is made."""
+    """An address of its own is held to the same, when the client is made."""
     with pytest.raises(BehestConfigError, match="mint_url"):
         Behest(api_key(), base_url="https://gw.example", mint_url=address)
 
@@ -205,7 +205,7 @@ def test_loopback_may_be_plain_http(address: str) -> None:
 
 
 def test_plain_http_inside_a_network_is_an_explicit_choice() -> None:
-    """Property 14: it names the host, and holds for that one only."""
+    """It names the host, and holds for that one only."""
     inside: dict[str, Any] = {"key": api_key(), "insecure_host": "gateway.internal"}
     assert BehestSettings(base_url="http://gateway.internal:80", **inside).gateway_url
     with pytest.raises(BehestConfigError, match="insecure_host"):

@@ -67,7 +67,7 @@ def test_key_rotation(gateway: Emulator) -> None:
 
 @pytest.mark.parametrize("back", [5.0, 25.0, 35.0])
 def test_back_dating(gateway: Emulator, back: float) -> None:
-    """Property 8: `iat` and `nbf` are 30 s back, so a gateway whose clock is as much behind takes the token at once."""
+    """`iat` and `nbf` are 30 s back, so a gateway whose clock is as much behind takes the token at once."""
     gateway.clock_offset = -back
     with Behest(pem(), base_url=gateway.base_url, **signing(gateway)) as behest:
         behest.complete(BODY, scope=Scope("alice"))
@@ -107,7 +107,7 @@ def test_a_supplier_of_something_else(gateway: Emulator) -> None:
 
 
 async def test_a_supplier_is_asked_off_the_event_loop(gateway: Emulator) -> None:
-    """Property 19: it may read a file or ask a vault."""
+    """It may read a file or ask a vault."""
     gateway.register_key("k1", public_pem())
     key, threads = load_signing_key(pem(), kid="k1"), []
 
@@ -122,7 +122,7 @@ async def test_a_supplier_is_asked_off_the_event_loop(gateway: Emulator) -> None
 
 
 async def test_what_signs_is_imported_off_the_event_loop(gateway: Emulator, monkeypatch: pytest.MonkeyPatch) -> None:
-    """Property 19: a client made on a loop imports cryptography, a tenth of a second, at its first mint, in a thread."""
+    """A client made on a loop imports cryptography, a tenth of a second, at its first mint, in a thread."""
     gateway.register_key("k1", public_pem())
     key, threads = load_signing_key(pem(), kid="k1"), []
 
@@ -143,7 +143,7 @@ async def test_what_signs_is_imported_off_the_event_loop(gateway: Emulator, monk
 async def test_a_key_is_checked_off_the_event_loop(
     gateway: Emulator, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, where: str
 ) -> None:
-    """Property 19: reading a key's file and checking a private key wait for the first mint, which does it in a thread, once."""
+    """Reading a key's file and checking a private key wait for the first mint, which does it in a thread, once."""
     gateway.register_key("k1", public_pem())
     file = tmp_path / "key.pem"
     file.write_text(pem())
@@ -186,7 +186,7 @@ async def test_a_file_that_is_not_there_on_a_loop(tmp_path: Path) -> None:
 
 
 def test_a_key_is_checked_once(gateway: Emulator, monkeypatch: pytest.MonkeyPatch) -> None:
-    """Property 19: what is left for each token is the signature."""
+    """What is left for each token is the signature."""
     load = Mock(wraps=serialization.load_pem_private_key)
     monkeypatch.setattr(serialization, "load_pem_private_key", load)
     with Behest(pem(), base_url=gateway.base_url, **signing(gateway)) as behest:

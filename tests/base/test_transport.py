@@ -84,7 +84,7 @@ def test_proxies_of_the_environment(
 
 
 def test_no_proxy_reads_what_is_plain_http(gateway: Emulator, monkeypatch: pytest.MonkeyPatch) -> None:
-    """Property 14: plain http is allowed to this machine or to one named host, so it goes there and nowhere in between."""
+    """Plain http is allowed to this machine or to one named host, so it goes there and nowhere in between."""
     for variable in ("HTTP_PROXY", "http_proxy", "ALL_PROXY"):
         monkeypatch.setenv(variable, "http://127.0.0.1:9")
     with Behest(gateway.api_key, base_url=gateway.base_url, max_retries=0) as behest:
@@ -155,7 +155,7 @@ def impostor() -> Generator[tuple[str, list[bytes]]]:
 def test_a_mint_over_tls_is_verified_whatever_the_gateway_is(
     gateway: Emulator, call: Callable[[Behest], object]
 ) -> None:
-    """Property 14: beside a gateway on plain http, too, the key goes to no host without a valid certificate."""
+    """Beside a gateway on plain http, too, the key goes to no host without a valid certificate."""
     with (
         impostor() as (address, received),
         Behest(gateway.api_key, base_url=gateway.base_url, mint_url=address, max_retries=0) as behest,
@@ -180,7 +180,7 @@ def test_no_cookie_of_one_user_reaches_another(gateway: Emulator, behest: Behest
 
 
 def test_a_client_that_was_dropped_leaves_nothing_open(gateway: Emulator) -> None:
-    """Property 18: no warning of an unclosed socket, even for one who forgot to close."""
+    """No warning of an unclosed socket, even for one who forgot to close."""
     with warnings.catch_warnings(record=True) as warned:
         warnings.simplefilter("always")
         behest = Behest(gateway.api_key, base_url=gateway.base_url)
@@ -203,7 +203,7 @@ def test_an_answer_that_cannot_be_decoded_is_asked_for_again(
 
 @pytest.mark.parametrize("in_a_task", [False, True])
 def test_what_never_left_this_machine_is_sent_again_in_a_thread_too(gateway: Emulator, *, in_a_task: bool) -> None:
-    """Property 16: a refused connection stored nothing."""
+    """A refused connection stored nothing."""
     waits: list[float] = []
 
     async def asleep(seconds: float) -> None:

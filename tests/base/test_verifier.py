@@ -1,4 +1,4 @@
-"""Property 20: a front end's token is verified, and used as it is."""
+"""A front end's token is verified, and used as it is."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ BODY = {"messages": [{"role": "user", "content": "Hello."}]}
 
 
 def test_a_front_ends_token(gateway: Emulator, behest: Behest) -> None:
-    """Property 20: a verified token is used as it is, and no other is minted for its user."""
+    """A verified token is used as it is, and no other is minted for its user."""
     token = gateway.issue("carol", sid="sit-1")
     verifier = BehestVerifier(base_url=gateway.base_url, project_id=gateway.project_id)
     with scope(verifier.scope(token)):
@@ -67,7 +67,7 @@ def test_a_token_of_another_user_than_is_named(gateway: Emulator, behest: Behest
     ],
 )
 async def test_tokens_that_are_not_valid(gateway: Emulator, claims: dict[str, Any], code: str) -> None:
-    """Property 20: signature, lifetime, audience, issuer and project are checked; the code says which."""
+    """Signature, lifetime, audience, issuer and project are checked; the code says which."""
     verifier = BehestVerifier(base_url=gateway.base_url, project_id=gateway.project_id)
     token = gateway.issue("carol", **claims)
     with pytest.raises(BehestAuthError) as caught:
@@ -77,7 +77,7 @@ async def test_tokens_that_are_not_valid(gateway: Emulator, claims: dict[str, An
 
 
 def test_only_rs256_signed_by_the_tenant(gateway: Emulator) -> None:
-    """Property 20: an unsigned token, one signed with a secret, and rubbish are refused."""
+    """An unsigned token, one signed with a secret, and rubbish are refused."""
     verifier = BehestVerifier(base_url=gateway.base_url)
     good = gateway.issue("carol")
     claims = jwt.decode(good, options={"verify_signature": False})
@@ -94,7 +94,7 @@ def test_only_rs256_signed_by_the_tenant(gateway: Emulator) -> None:
 
 
 def test_keys_are_fetched_once_and_again_for_an_unknown_kid(gateway: Emulator) -> None:
-    """Property 20: the JWKS is cached, and refreshed when the tenant has added a key."""
+    """The JWKS is cached, and refreshed when the tenant has added a key."""
     verifier = BehestVerifier(base_url=gateway.base_url)
     for _ in range(3):
         verifier.verify(gateway.issue("carol"))
@@ -131,7 +131,7 @@ def test_keys_that_cannot_be_fetched(gateway: Emulator) -> None:
 
 
 def test_a_key_that_the_tenant_added_is_fetched(gateway: Emulator, monkeypatch: pytest.MonkeyPatch) -> None:
-    """Property 20: a token with an unknown key id makes the JWKS be read again, but not one request for each forged token."""
+    """A token with an unknown key id makes the JWKS be read again, but not one request for each forged token."""
     verifier = BehestVerifier(base_url=gateway.base_url)
     verifier.verify(gateway.issue("carol"))
     gateway.register_key("added", public_pem())
@@ -149,7 +149,7 @@ def test_a_key_that_the_tenant_added_is_fetched(gateway: Emulator, monkeypatch: 
 
 @pytest.mark.parametrize("claim", ["exp", "iat", "aud", "iss", "uid"])
 def test_claims_that_a_token_must_have(gateway: Emulator, claim: str) -> None:
-    """Property 20: a token without an end, an issue, an audience, an issuer or a user is none."""
+    """A token without an end, an issue, an audience, an issuer or a user is none."""
     verifier = BehestVerifier(base_url=gateway.base_url)
     claims: dict[str, Any] = {claim: None}
     with pytest.raises(BehestAuthError) as caught:
@@ -158,7 +158,7 @@ def test_claims_that_a_token_must_have(gateway: Emulator, claim: str) -> None:
 
 
 def test_leeway(gateway: Emulator) -> None:
-    """Property 20: the clocks may differ by 30 s, or by what is given."""
+    """The clocks may differ by 30 s, or by what is given."""
     token = gateway.issue("carol", ttl=-20)
     assert BehestVerifier(base_url=gateway.base_url).verify(token)["uid"] == "carol"
     with pytest.raises(BehestAuthError, match="expired"):
@@ -166,7 +166,7 @@ def test_leeway(gateway: Emulator) -> None:
 
 
 def test_a_signature_that_is_not_the_tenants(gateway: Emulator) -> None:
-    """Property 20: a known key id with another key's signature."""
+    """A known key id with another key's signature."""
     token = gateway.issue("carol")
     kid = jwt.get_unverified_header(token)["kid"]
     claims = jwt.decode(token, options={"verify_signature": False})
@@ -201,7 +201,7 @@ def test_an_endpoint_without_keys(gateway: Emulator, fault: dict[str, Any]) -> N
 
 
 def test_a_key_of_another_kind(gateway: Emulator) -> None:
-    """Property 20: a token that says RS256 and names a key that is none for it is not valid, whatever else the tenant has."""
+    """A token that says RS256 and names a key that is none for it is not valid, whatever else the tenant has."""
     curve = json.loads(ECAlgorithm.to_jwk(ec.generate_private_key(ec.SECP256R1()).public_key()))
     gateway.fail_next(path="jwks", status=200, body={"keys": [{**curve, "kid": "curve", "use": "sig"}]})
     claims = jwt.decode(gateway.issue("carol"), options={"verify_signature": False})
@@ -212,6 +212,6 @@ def test_a_key_of_another_kind(gateway: Emulator) -> None:
 
 @pytest.mark.parametrize("issuer", ["https://api.behest.ap", "api", ""])
 def test_a_part_of_the_issuer(gateway: Emulator, issuer: str) -> None:
-    """Property 20: the issuer is compared whole."""
+    """The issuer is compared whole."""
     with pytest.raises(BehestAuthError):
         BehestVerifier(base_url=gateway.base_url).verify(gateway.issue("carol", iss=issuer))

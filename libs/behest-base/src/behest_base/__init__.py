@@ -1,6 +1,9 @@
 """The Behest gateway in Python: a token per end user, chat, threads, usage, and errors that say what to do.
 
 `Behest` is the client, `scope` says for whom a block of code calls, `behest_base.emulator` is the gateway on a laptop.
+
+Where a docstring names a source of what the gateway does: `index` is the vendor's index for language models, `docs` its other
+public pages, `sdk` what its own client `behest-ai` 1.5.0b1 does, and `ours` a decision where nothing public settles it.
 """
 
 from typing import TYPE_CHECKING, Any

@@ -9,7 +9,13 @@ from typing import Any, Final
 import httpx
 import pydantic_core
 
-from behest_base.errors import BehestBadRequestError, BehestError, BehestServerError, BehestStreamError
+from behest_base.errors import (
+    BehestBadRequestError,
+    BehestConfigError,
+    BehestError,
+    BehestServerError,
+    BehestStreamError,
+)
 from behest_base.exchange import Call, Operation, read_json
 from behest_base.jsons import is_array, is_object
 from behest_base.redaction import redact
@@ -20,7 +26,15 @@ from behest_base.tool_calls import ToolCallPieces
 from behest_base.turns import after_instructions, cancelled_results
 from behest_base.views import ThreadView
 
-__all__ = ["StreamReader", "completion", "completion_call", "reply_of", "stream_body", "with_closed_calls"]
+__all__ = [
+    "StreamReader",
+    "completion",
+    "completion_call",
+    "plain_body",
+    "reply_of",
+    "stream_body",
+    "with_closed_calls",
+]
 
 COMPLETIONS: Final = "/v1/chat/completions"
 EVENT_STREAM: Final = "text/event-stream"
@@ -89,6 +103,18 @@ def with_closed_calls(call: Call, error: BehestBadRequestError) -> Operation[Cal
         raise error
     messages = after_instructions(messages_of(call), results)
     return replace(call, json={**(call.json or {}), "messages": messages})
+
+
+def plain_body(body: Mapping[str, Any]) -> Mapping[str, Any]:
+    """Return the body of a call that is answered whole.
+
+    Raises:
+        BehestConfigError: It asks for a stream.
+    """
+    if body.get("stream"):
+        msg = "A call with 'stream' in its body is answered in pieces: leave it out, or make the call with stream() or astream()."
+        raise BehestConfigError(msg)
+    return body
 
 
 def stream_body(body: Mapping[str, Any]) -> dict[str, Any]:

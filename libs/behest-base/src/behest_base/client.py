@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
-from behest_base.chat import Timeout, completion, completion_call, stream_body
+from behest_base.chat import Timeout, completion, completion_call, plain_body, stream_body
 from behest_base.core import Core
 from behest_base.errors import BehestConfigError, BehestNotFoundError, BehestServerError
 from behest_base.exchange import Call, Operation, read_json
@@ -66,7 +66,7 @@ class Behest(Core):
         Raises:
             BehestError: As `behest_base.errors` draws it.
         """
-        call = completion_call(body, self.identify(scope), timeout, max_retries)
+        call = completion_call(plain_body(body), self.identify(scope), timeout, max_retries)
         return self._exchange.run(completion(call, self._view_of(call)))
 
     async def acomplete(
@@ -78,7 +78,7 @@ class Behest(Core):
         max_retries: int | Unset = UNSET,
     ) -> dict[str, Any]:
         """Make a chat completion; see `complete`."""
-        call = completion_call(body, self.identify(scope), timeout, max_retries)
+        call = completion_call(plain_body(body), self.identify(scope), timeout, max_retries)
         return await self._exchange.arun(completion(call, self._view_of(call)))
 
     def stream(

@@ -67,8 +67,9 @@ class ThreadView:
             self._under_way = [each for each in self._under_way if each is not sent]
 
     def after_fork(self) -> None:  # pragma: no cover - a forked child, which no coverage is measured in
-        """Replace the lock."""
+        """Replace the lock, and drop the notes, which have locks of their own."""
         self._lock = threading.Lock()
+        self._notes = {}
 
     def add_pending(self, messages: Sequence[Message]) -> None:
         """Keep user messages for the next call in the thread."""
