@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import inspect
+import pickle
 from collections.abc import Awaitable, Callable, Generator
 from concurrent.futures import ThreadPoolExecutor
 from typing import Any
@@ -142,6 +143,29 @@ def test_light_copies(behest: Behest, gateway: Emulator) -> None:
         ("alice", "pro"),
     ]
     assert {call.json["temperature"] for call in gateway.chats} == {0.5}
+
+
+async def test_a_copy_in_another_users_scope(behest: Behest, gateway: Emulator, environment: Emulator) -> None:  # noqa: ARG001
+    """A copy for bob calls as bob, in nothing of alice's; in a scope of his own, the scope goes before the copy."""
+    bob = BehestLLM(client=behest).for_user("bob", thread_id="work")
+    again = pickle.loads(pickle.dumps(BehestLLM().for_user("bob", thread_id="work")))  # noqa: S301 - our own
+    with scope("alice", thread_id="trip", session_id="s", tier="pro"):
+        bob.chat(HELLO)
+        await again.achat(HELLO)
+        bob.chat(HELLO, user_id="carol", thread_id=None)
+    with scope("bob", thread_id="trip", tier="free"):
+        bob.chat(HELLO)
+    with scope(thread_id="trip"):
+        bob.chat(HELLO)
+    assert [(call.user_id, call.thread_id) for call in gateway.chats] == [
+        ("bob", "work"),
+        ("bob", "work"),
+        ("carol", None),
+        ("bob", "trip"),
+        ("bob", "trip"),
+    ]
+    assert "s" not in [call.session_id for call in gateway.chats]
+    assert "pro" not in [mint.json.get("tier") for mint in gateway.mints]
 
 
 def _simple(llm: BehestLLM, memory: BehestMemory) -> Any:

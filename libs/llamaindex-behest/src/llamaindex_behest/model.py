@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
+import contextvars
 from typing import Any, Final, Self
 
 from llama_index.core.base.llms.types import LLMMetadata
-from llama_index.core.bridge.pydantic import Field
+from llama_index.core.bridge.pydantic import Field, PrivateAttr
 from llama_index.core.llms.function_calling import FunctionCallingLLM
 
 from behest_base import UNSET, Identity, Scope, Unset
@@ -44,6 +45,8 @@ class BehestModel(Connected, FunctionCallingLLM):
     timeout: float | None = Field(default=None, gt=0, description="Seconds for each step of a request. None: 120.")
     max_retries: int | None = Field(default=None, ge=0, description="Sends after the first. None: the client's, 2.")
 
+    _is_one_users: bool = PrivateAttr(default=False)
+
     @classmethod
     def class_name(cls) -> str:
         """Return the name that serialized models are found by."""
@@ -70,8 +73,9 @@ class BehestModel(Connected, FunctionCallingLLM):
     ) -> Self:
         """Return a light copy for one user, on the same client, tokens and connections.
 
-        Nothing of another user's conversation goes along: the copy's thread, session and tier are what is given here. They are
-        its fields, so what the ambient scope says goes before them, the user too; a call's own arguments go before both.
+        Nothing of another user's conversation goes along: the copy's thread, session and tier are what is given here. An ambient
+        scope of the same user, or of none, goes before them; one of another user says nothing of this one. A call's own
+        arguments go before both.
 
         Args:
             user_id: The end user.
@@ -83,6 +87,7 @@ class BehestModel(Connected, FunctionCallingLLM):
             update={"user_id": user_id, "thread_id": thread_id, "session_id": session_id, "tier": tier}
         )
         copy._connect(None, self.client)  # noqa: SLF001 - our own class; made now, so that both have the same one
+        copy._is_one_users = True  # noqa: SLF001 - as above
         return copy
 
     def identify(self, scope: Scope | None = None) -> Identity:
@@ -97,7 +102,14 @@ class BehestModel(Connected, FunctionCallingLLM):
             thread_id=_unset(self.thread_id),
             tier=UNSET if self.tier is None else self.tier,
         )
+        if self._is_one_users and Scope.current().user_id not in (UNSET, self.user_id):
+            return contextvars.Context().run(self.client.identify, scope, own)  # without the other user's ambient scope
         return self.client.identify(scope, default=own)
+
+    def __setstate__(self, state: dict[Any, Any]) -> None:
+        """Make it again from its fields, and know whether it is one user's."""
+        super().__setstate__(state)
+        self._is_one_users = (state.get("__pydantic_private__") or {}).get("_is_one_users", False)
 
     def call_limits(self) -> dict[str, Any]:
         """Return the time and retries of a call, where this model has its own."""
