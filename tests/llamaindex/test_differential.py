@@ -5,10 +5,13 @@ from __future__ import annotations
 from collections.abc import Iterator
 from typing import Any
 
+import httpx
 import pytest
 from llama_index.core.base.llms.types import ChatMessage, ChatResponse, ThinkingBlock, ToolCallBlock
 from llama_index.llms.openai_like import OpenAILike  # type: ignore[import-untyped] # it has no py.typed
 
+from behest_base import Behest
+from behest_base.emulator import Emulator
 from llamaindex_behest import BehestLLM
 from support.minters import made_up_token
 from support.replay import Recording, Replay, recording, recordings, replaying
@@ -30,16 +33,18 @@ def ours(server: Replay) -> BehestLLM:
 
 
 @pytest.fixture
-def theirs(server: Replay) -> OpenAILike:
-    """Give an OpenAILike that talks to it, told all that it can be told."""
-    return OpenAILike(
-        model="gpt-4o",
-        api_key="none",
-        api_base=f"{server.base_url}/v1",
-        is_chat_model=True,
-        is_function_calling_model=True,
-        max_retries=0,
-    )
+def theirs(server: Replay) -> Iterator[OpenAILike]:
+    """Give an OpenAILike that talks to it, told all that it can be told, on a client that is closed: it closes none."""
+    with httpx.Client() as http:
+        yield OpenAILike(
+            model="gpt-4o",
+            api_key="none",
+            api_base=f"{server.base_url}/v1",
+            is_chat_model=True,
+            is_function_calling_model=True,
+            max_retries=0,
+            http_client=http,
+        )
 
 
 def shown(response: ChatResponse) -> dict[str, Any]:
@@ -158,3 +163,19 @@ def test_streamed_logprobs(server: Replay, ours: BehestLLM, theirs: OpenAILike) 
     server.recording = recording("stream-logprobs")
     assert [piece.logprobs for piece in ours.stream_chat(HELLO) if piece.logprobs]
     assert not [piece.logprobs for piece in theirs.stream_chat(HELLO) if piece.logprobs]
+
+
+def test_a_stream_cut_short(gateway: Emulator, behest: Behest) -> None:
+    """OpenAILike ends a stream without a finish reason as if all of it had come; BehestLLM raises (see test_endings)."""
+    token = behest.mint("alice").token.get_secret_value()
+    gateway.script("one two three four five six")
+    gateway.fail_next(path="chat", after_chunks=4, end=True)
+    with httpx.Client() as http:
+        peer = OpenAILike(
+            model="default",
+            api_base=f"{gateway.base_url}/v1",
+            api_key=token,
+            is_chat_model=True,
+            http_client=http,
+        )
+        assert list(peer.stream_chat(HELLO))[-1].message.content == "one two three"

@@ -9,7 +9,6 @@ from typing import Any
 import pytest
 from llama_index.core.base.llms.types import ChatMessage
 from llama_index.core.tools import FunctionTool
-from llama_index.llms.openai_like import OpenAILike  # type: ignore[import-untyped] # it has no py.typed
 
 from behest_base import (
     Behest,
@@ -88,15 +87,6 @@ async def test_a_stream_cut_short(how: str, read: Read, impatient: BehestLLM, ga
     assert caught.value.partial
     assert caught.value.partial == "".join(seen)
     assert TALK.startswith(caught.value.partial)
-
-
-def test_the_peer_takes_a_cut_answer_for_a_whole_one(gateway: Emulator, behest: Behest) -> None:
-    """OpenAILike ends a stream without a finish reason as if all of it had come."""
-    token = behest.mint("alice").token.get_secret_value()
-    peer = OpenAILike(model="default", api_base=f"{gateway.base_url}/v1", api_key=token, is_chat_model=True)
-    gateway.script(TALK)
-    gateway.fail_next(path="chat", after_chunks=4, end=True)
-    assert list(peer.stream_chat(HELLO))[-1].message.content == "one two three"
 
 
 @every_way
