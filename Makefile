@@ -35,7 +35,7 @@ test-openai3: .venv-openai3/.ready
 	.venv-openai3/bin/python -m pytest -q tests/base/test_openai_clients.py
 
 coverage: $(VENV)/.ready  ## Show the branch coverage of behest_base
-	$(BIN)/python -m pytest -n $(WORKERS) -q tests/base --cov --cov-report=term
+	$(BIN)/python -m pytest -n $(WORKERS) -q tests/base tests/emulator --cov --cov-report=term
 
 bench: $(VENV)/.ready  ## Measure against the peers, in ratios
 	@for bench in tests/benchmarks/bench_*.py; do $(BIN)/python $$bench || exit 1; done
